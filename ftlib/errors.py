@@ -1,0 +1,14 @@
+"""The one exception of ftlib: something the user can put right, said in one message."""
+
+from __future__ import annotations
+
+
+class SetupError(Exception):
+    """A wrong input, setting or order of steps. The message names it and the way out.
+
+    In a notebook only the message is shown, since the traceback leads into ftlib and not to the mistake.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython's hook for an exception that renders itself.
+        return [f"{type(self).__name__}: {self}"]
