@@ -1,0 +1,17 @@
+"""The keeper's command line."""
+
+import socket
+import sys
+
+
+def send(*words: str) -> None:
+    with socket.create_connection(("localhost", 6112)) as bus:
+        bus.sendall((" ".join(words) + "\n").encode())
+
+
+COMMANDS = {
+    "status": lambda lock: send("lock.status", lock),
+    "becalm": lambda lock: send("lock.closed", lock),
+}
+
+COMMANDS[sys.argv[1]](*sys.argv[2:])
