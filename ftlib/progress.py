@@ -1,0 +1,62 @@
+"""Progress lines, and the count of what the trainer really saw."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def bar(total: int, unit: str, what: str) -> Any:
+    """A text progress bar on stderr; the same in a terminal, in Colab and in an executed notebook.
+
+    (`tqdm.auto` would take a widget, which leaves nothing behind in a notebook that is executed by a program.)
+    """
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=unit, desc=what, file=sys.stderr, mininterval=1.0, dynamic_ncols=False, ncols=100)
+
+
+class TokenCounter:
+    """Wraps a collator and counts the real tokens of every batch: what was trained on, not what was planned.
+
+    Args:
+        collate: the trainer's own data collator.
+    """
+
+    def __init__(self, collate: Any) -> None:
+        self.collate, self.tokens, self.with_loss = collate, 0, 0
+
+    def __call__(self, features: list[dict[str, Any]]) -> Any:
+        self.tokens += sum(len(feature["input_ids"]) for feature in features)
+        self.with_loss += sum(label != -100 for feature in features for label in feature["labels"])
+        return self.collate(features)
+
+
+def show_training(trainer: Any, counter: TokenCounter) -> None:
+    """Put one text bar (steps, loss, tokens/s) in place of the trainer's own displays."""
+    from transformers import TrainerCallback
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    class Bar(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar = bar(state.max_steps, "step", "training")
+            self.bar.update(state.global_step)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.update(state.global_step - self.bar.n)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                elapsed = self.bar.format_dict["elapsed"] or 1.0
+                self.bar.set_postfix_str(
+                    f"loss {logs['loss']:.3f}, {counter.tokens / elapsed:,.0f} tokens/s", refresh=False
+                )
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.close()
+
+    for callback in list(trainer.callback_handler.callbacks):
+        # By name: the notebook's own display can't be imported where IPython is missing.
+        if isinstance(callback, (PrinterCallback, ProgressCallback)) or "Notebook" in type(callback).__name__:
+            trainer.remove_callback(callback)
+    trainer.add_callback(Bar())

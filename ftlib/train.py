@@ -1,0 +1,300 @@
+"""LoRA on all seven projections, by Unsloth (default) or plain TRL + PEFT, on rows that ftlib has tokenised.
+
+In a notebook:
+
+    model, tokenizer = load_model(config)
+    trainer = build_trainer(model, tokenizer, mixture.train, config, folder)
+    result = train(trainer, config, folder)
+    save_run(folder, trainer, config, mixture, result)
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ftlib import runtime
+from ftlib.errors import SetupError
+from ftlib.mixture import Mixture, Order
+from ftlib.models import load_tokenizer, model_not_found, model_path
+from ftlib.progress import TokenCounter, show_training
+from ftlib.settings import TrainConfig, check_config, default_config, default_mixture
+from ftlib.workspace import plain, write_json, write_jsonl
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+__all__ = [
+    "TrainConfig",
+    "build_trainer",
+    "check_config",
+    "default_config",
+    "default_mixture",
+    "load_model",
+    "resolved_settings",
+    "save_run",
+    "train",
+]
+PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "unsloth", "unsloth_zoo", "bitsandbytes")
+
+
+def load_model(config: TrainConfig) -> tuple[Any, Any]:
+    """Load the base, put a fresh adapter on it, and return it with ftlib's tokenizer.
+
+    Raises:
+        SetupError: an impossible setting, a missing package, or a model that can't be loaded.
+    """
+    check_config(config)
+    runtime.quiet_libraries()
+    # Unsloth patches transformers, trl and peft, and must come before them.
+    FastLanguageModel = _unsloth() if config.backend == "unsloth" else None
+    import torch
+
+    tokenizer = load_tokenizer(config.model)
+    on_gpu = torch.cuda.is_available()
+    dtype = torch.bfloat16 if on_gpu and config.precision == "bf16" else torch.float32
+    lora = {
+        "r": config.lora_r,
+        "lora_alpha": config.lora_alpha,
+        "lora_dropout": config.lora_dropout,
+        "use_rslora": config.use_rslora,
+        "target_modules": list(PROJECTIONS),
+        "bias": "none",
+    }
+    try:
+        if FastLanguageModel is not None:
+            model, _ = FastLanguageModel.from_pretrained(
+                model_path(config.model),
+                max_seq_length=config.max_length,
+                dtype=dtype,
+                load_in_4bit=config.load_in_4bit,
+            )
+            model = FastLanguageModel.get_peft_model(
+                model,
+                use_gradient_checkpointing="unsloth" if config.gradient_checkpointing else False,
+                random_state=config.seed,
+                max_seq_length=config.max_length,
+                **lora,
+            )
+        else:
+            model = _plain_model(config, dtype, lora)
+    except OSError as error:
+        raise model_not_found(config.model, error) from error
+    return model, tokenizer
+
+
+def _unsloth() -> Any:
+    try:
+        from unsloth import FastLanguageModel
+    except ImportError as error:
+        raise SetupError(
+            f"Unsloth can't be imported ({error}). `pip install 'ftlib[unsloth]'`, or set backend='trl'."
+        ) from error
+    return FastLanguageModel
+
+
+def _plain_model(config: TrainConfig, dtype: Any, lora: dict[str, Any]) -> Any:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, set_seed
+
+    extra = {}
+    if config.load_in_4bit:
+        extra["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
+        )
+    device = {"": 0} if torch.cuda.is_available() else None
+    base = AutoModelForCausalLM.from_pretrained(model_path(config.model), dtype=dtype, device_map=device, **extra)
+    if config.gradient_checkpointing:
+        base.enable_input_require_grads()
+    set_seed(config.seed)
+    return get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+
+
+def build_trainer(
+    model: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    config: TrainConfig,
+    folder: Path,
+    order: Order = "mixed",
+) -> Any:
+    """A TRL SFTTrainer over tokenised rows (dicts of input_ids and labels), its checkpoints under `folder`.
+
+    Args:
+        order: the mixture's; the rows of "raw_then_chat" are taken as they stand, all others are shuffled each epoch.
+
+    Raises:
+        SetupError: a row longer than max_length, or a setting that did not arrive in the trainer.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import Trainer
+    from trl import SFTConfig, SFTTrainer
+
+    longest = max(len(row["input_ids"]) for row in rows)
+    if longest > config.max_length:
+        raise SetupError(
+            f"A row has {longest} tokens, max_length is {config.max_length}: build the mixture with the same."
+        )
+    on_gpu = torch.cuda.is_available()
+    # Packing sorts rows by length, which would undo the order.
+    packing = config.packing and on_gpu and order != "raw_then_chat"
+    sampling = "random" if packing else "group_by_length"
+    wanted = {
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.lr_scheduler_type,
+        "warmup_steps": config.warmup_steps,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "num_train_epochs": config.num_train_epochs,
+        "max_steps": config.max_steps or -1,
+        "per_device_train_batch_size": config.per_device_train_batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "optim": config.optim,
+        "bf16": config.precision == "bf16",
+        "max_length": config.max_length,
+        "packing": packing,
+        "packing_strategy": "bfd",
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        # Without packing, rows of like length share a batch, so that little of it is padding.
+        "train_sampling_strategy": sampling if order != "raw_then_chat" else "sequential",
+    }
+    arguments = SFTConfig(
+        output_dir=str(folder / "checkpoints"),
+        use_cpu=not on_gpu,
+        fp16=False,
+        logging_steps=1,
+        report_to="none",
+        save_strategy="steps" if config.save_steps else "no",
+        save_steps=config.save_steps or 500,
+        save_total_limit=1,
+        eval_strategy="no",
+        shuffle_dataset=False,
+        dataset_num_proc=None,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        **wanted,
+    )
+    columns = {name: [row[name] for row in rows] for name in ("input_ids", "labels")}
+    trainer = SFTTrainer(
+        model=model, processing_class=tokenizer, args=arguments, train_dataset=Dataset.from_dict(columns)
+    )
+    if config.backend == "trl" and not on_gpu:
+        # TRL 1.15's own loss is a Triton kernel, which has no CPU; transformers' gives the same number.
+        trainer.compute_loss = Trainer.compute_loss.__get__(trainer)
+    # What the libraries resolved is what counts: a setting that they changed in silence stops the run here.
+    for name, value in wanted.items():
+        found = getattr(trainer.args, name)
+        found = getattr(found, "value", found)
+        if found != value:
+            raise SetupError(f"{name}: {value!r} was asked for, the trainer has {found!r}. Set it to that to go on.")
+    return trainer
+
+
+def train(trainer: Any, config: TrainConfig, folder: Path, data: Any = None) -> dict[str, Any]:
+    """Train to the end, going on from the last checkpoint of the same settings and data where there is one.
+
+    Args:
+        data: what identifies the rows (mixture settings, hashes of the inputs); a checkpoint of other data is dropped.
+
+    Returns:
+        seconds, steps, tokens (with padding left out), tokens_per_second, peak_memory_gib (0 on a CPU) and
+        resumed_from (step); the numbers are of this process, not of the part before a resume.
+    """
+    import torch
+    from transformers.trainer_utils import get_last_checkpoint
+
+    checkpoints = folder / "checkpoints"
+    settings = json.loads(json.dumps({"train": plain(config), "data": plain(data)}))
+    marker = checkpoints / "settings.json"
+    if checkpoints.is_dir() and (not marker.is_file() or json.loads(marker.read_text()) != settings):
+        shutil.rmtree(checkpoints)
+    write_json(marker, settings)
+    for partial in checkpoints.glob("checkpoint-*"):
+        if not (partial / "trainer_state.json").is_file():  # written last: the run was stopped while saving
+            shutil.rmtree(partial)
+    last = get_last_checkpoint(str(checkpoints))
+    if last:
+        print(f"Going on from {Path(last).name}")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    counter = _count_by_step(trainer)
+    show_training(trainer, counter)
+    began = time.perf_counter()
+    trainer.train(resume_from_checkpoint=last)
+    seconds = time.perf_counter() - began
+    return {
+        "seconds": round(seconds, 1),
+        "steps": trainer.state.global_step,
+        "tokens": counter.tokens,
+        "tokens_per_second": round(counter.tokens / seconds, 1),
+        "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if torch.cuda.is_available() else 0.0,
+        "resumed_from": int(last.rsplit("-", 1)[1]) if last else 0,
+    }
+
+
+def _count_by_step(trainer: Any) -> TokenCounter:
+    """Count a batch when a step takes it: the loader collates one ahead, which a run ended by `max_steps` never uses."""
+    collate, step = trainer.data_collator, trainer.training_step
+    waiting: deque[list[dict[str, Any]]] = deque()
+    counter = TokenCounter(lambda features: None)
+
+    def collating(features: list[dict[str, Any]]) -> Any:
+        waiting.append(features)
+        return collate(features)
+
+    def stepping(*args: Any, **more: Any) -> Any:
+        counter(waiting.popleft())
+        return step(*args, **more)
+
+    trainer.data_collator, trainer.training_step = collating, stepping
+    return counter
+
+
+def resolved_settings(trainer: Any) -> dict[str, Any]:
+    """The settings as trainer and model hold them, not as they were asked for."""
+    model, args = trainer.model, trainer.args
+    lora = model.peft_config["default"]
+    names = (
+        "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm num_train_epochs max_steps "
+        "per_device_train_batch_size gradient_accumulation_steps optim adam_beta1 adam_beta2 adam_epsilon bf16 fp16 "
+        "max_length packing packing_strategy padding_free gradient_checkpointing seed data_seed train_sampling_strategy"
+    ).split()
+    values = {name: getattr(args, name) for name in names}
+    return {
+        **{name: getattr(value, "value", value) for name, value in values.items()},
+        "lora": {
+            k: plain(getattr(lora, k)) for k in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")
+        },
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "dtypes": {
+            "trainable": sorted({str(p.dtype) for p in model.parameters() if p.requires_grad}),
+            "frozen": sorted({str(p.dtype) for p in model.parameters() if not p.requires_grad}),
+        },
+        "device": str(next(model.parameters()).device),
+        "attention": model.config._attn_implementation,
+    }
+
+
+def save_run(folder: Path, trainer: Any, config: TrainConfig, mixture: Mixture, result: dict[str, Any]) -> None:
+    """Write adapter, tokenizer, settings, resolved settings, audit and loss curve; drop the checkpoints.
+
+    The manifest is the caller's to write, last.
+    """
+    adapter = folder / "adapter"
+    # The name that the user knows, not this machine's path. PEFT would look it up on the hub to see whether the
+    # embeddings were changed, which they never are here.
+    trainer.model.peft_config["default"].base_model_name_or_path = config.model
+    trainer.model.save_pretrained(adapter, save_embedding_layers=False)
+    trainer.processing_class.save_pretrained(adapter)
+    write_json(folder / "settings.json", {**asdict(config), "machine": asdict(runtime.accelerator())})
+    write_json(folder / "resolved.json", {**resolved_settings(trainer), "result": result})
+    write_json(folder / "audit.json", mixture.audit)
+    curve = [entry for entry in trainer.state.log_history if "loss" in entry]
+    write_jsonl(folder / "log.jsonl", curve)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
