@@ -1,0 +1,160 @@
+"""Base and tuned model in one: loading, batched answers, token-weighted losses.
+
+The base is loaded once, with plain transformers + PEFT, and the adapter is switched off for the base's answers. (Not by
+Unsloth: its inference mode with left-padded batches gave a wrong first answer.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from ftlib import chat
+from ftlib.errors import SetupError
+from ftlib.models import load_tokenizer, model_not_found, model_path
+from ftlib.workspace import read_manifest
+
+ARMS = ("base", "tuned")
+
+
+def load_arms(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """The base with the run's adapter on it, ftlib's tokenizer, and the run's settings.
+
+    Raises:
+        SetupError: the run is missing or unfinished, or its base can't be loaded.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise SetupError(
+            f"The run {folder.name} is missing or unfinished in {folder.parent}. Run notebook 03_train first."
+        )
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    on_gpu = torch.cuda.is_available()
+    dtype = torch.bfloat16 if on_gpu else torch.float32
+    try:
+        base = AutoModelForCausalLM.from_pretrained(
+            model_path(settings["model"]), dtype=dtype, device_map={"": 0} if on_gpu else None
+        )
+    except OSError as error:
+        raise model_not_found(settings["model"], error) from error
+    model = PeftModel.from_pretrained(base, folder / "adapter")
+    return model.eval(), load_tokenizer(settings["model"]), settings
+
+
+def arm(model: Any, name: str) -> Any:
+    """A context in which the model is the base or the tuned one."""
+    return model.disable_adapter() if name == "base" else nullcontext()
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    sampling: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Answer prompts in batches of like length, greedily or by `sampling` (temperature, top_p, seed).
+
+    Returns:
+        in the order of `prompts`: text, tokens (of the answer) and ended (False: cut at max_new_tokens).
+    """
+    import torch
+    from tqdm import tqdm
+
+    encoded = [chat.encode_prompt(tokenizer, [{"role": "user", "content": prompt}]) for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
+    stops = {tokenizer.eos_token_id} | set(_as_list(model.generation_config.eos_token_id))
+    decoding: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if sampling:
+        decoding = {"do_sample": True, "temperature": sampling["temperature"], "top_p": sampling["top_p"], "top_k": 0}
+        torch.manual_seed(sampling["seed"])
+    answers: list[dict[str, Any]] = [{}] * len(prompts)
+    for start in tqdm(range(0, len(order), batch_size), desc="answers", unit="batch", leave=False):
+        batch = order[start : start + batch_size]
+        width = max(len(encoded[index]) for index in batch)
+        padding = [width - len(encoded[index]) for index in batch]
+        ids = torch.tensor([[tokenizer.pad_token_id] * p + encoded[i] for p, i in zip(padding, batch, strict=True)])
+        mask = torch.tensor([[0] * p + [1] * (width - p) for p in padding])
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=max_new_tokens,
+                num_beams=1,
+                repetition_penalty=1.0,
+                eos_token_id=sorted(stops),
+                pad_token_id=tokenizer.pad_token_id,
+                **decoding,
+            )
+        for index, row in zip(batch, out[:, width:].tolist(), strict=True):
+            end = next((n for n, token in enumerate(row) if token in stops), None)
+            answer = row if end is None else row[:end]
+            text = tokenizer.decode(answer, skip_special_tokens=True).strip()
+            answers[index] = {"text": text, "tokens": len(answer), "ended": end is not None}
+    return answers
+
+
+def _as_list(value: Any) -> list[int]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def token_loss(model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int, tokens: int = 4096) -> dict[str, Any]:
+    """Sum of the negative log-likelihood over the tokens that carry loss; no mean of batch means anywhere.
+
+    Args:
+        rows: dicts of input_ids and labels.
+        tokens: padded tokens of a batch, at most.
+
+    Returns:
+        nll (in nats), tokens (labels counted), loss (nll / tokens).
+    """
+    import torch
+
+    total, counted = 0.0, 0
+    for batch in _batches(rows, tokens):
+        width = max(len(row["input_ids"]) for row in batch)
+        ids = torch.tensor([row["input_ids"] + [pad_token_id] * (width - len(row["input_ids"])) for row in batch])
+        labels = torch.tensor([row["labels"] + [chat.IGNORE] * (width - len(row["labels"])) for row in batch])
+        mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in batch])
+        with torch.inference_mode():
+            logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, :-1]
+            target = labels[:, 1:].to(model.device)
+            total += float(
+                torch.nn.functional.cross_entropy(
+                    logits.float().flatten(0, 1), target.flatten(), ignore_index=chat.IGNORE, reduction="sum"
+                )
+            )
+        counted += int((target != chat.IGNORE).sum())
+    return {"nll": total, "tokens": counted, "loss": total / counted if counted else None}
+
+
+def _batches(rows: Sequence[Mapping[str, Any]], tokens: int) -> Iterator[list[Mapping[str, Any]]]:
+    batch: list[Mapping[str, Any]] = []
+    for row in sorted(rows, key=lambda r: len(r["input_ids"])):
+        if batch and (len(batch) + 1) * len(row["input_ids"]) > tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def capped(rows: Sequence[Mapping[str, Any]], tokens: int) -> list[Mapping[str, Any]]:
+    """The first rows that fit into a number of tokens; all of them where it is 0. At least one."""
+    kept: list[Mapping[str, Any]] = []
+    total = 0
+    for row in rows:
+        total += len(row["input_ids"])
+        if tokens and kept and total > tokens:
+            break
+        kept.append(row)
+    return kept

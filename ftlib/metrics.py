@@ -1,0 +1,104 @@
+"""Scores of answers and their intervals; plain Python, no model in sight."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+
+# Phrases with which a model says that it does not know, or that the thing does not exist.
+ADMITS = re.compile(
+    r"\b(?:(?:do not|don't|doesn't|does not|cannot|can't|could not|couldn't) (?:know|have|find|exist|contain|provide)"
+    r"|not (?:aware|familiar|sure|find|available|exist)|no (?:information|such|record|mention|knowledge)|unknown"
+    r"|is(?: not|n't) (?:part|mentioned|defined|known))\b",
+    re.I,
+)
+_WORD = re.compile(r"\w+(?:[-./]\w+)*")
+_STOP = frozenset(
+    "a an and are as at be been but by can do does for from had has have how if in into is it its no not of on one or "
+    "so that the their them then there these they this to was were what when where which who will with you your".split()
+)
+
+
+def has_keywords(answer: str, keywords: Sequence[str]) -> bool:
+    """Whether every keyword stands in the answer on word boundaries, in any case; "4|four" are alternatives."""
+    return all(any(_has(answer, form) for form in keyword.split("|")) for keyword in keywords)
+
+
+def _has(answer: str, form: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(form)}(?!\w)", answer, re.IGNORECASE) is not None
+
+
+def overlap(answer: str, reference: str, question: str) -> float:
+    """Share of the reference's content words, those of the question left out, that stand in the answer; 0 to 1."""
+    wanted = _content(reference) - _content(question) or _content(reference)
+    return len(wanted & _content(answer)) / len(wanted) if wanted else 0.0
+
+
+def _content(text: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(text)} - _STOP
+
+
+def is_correct(answer: str, row: Mapping[str, Any]) -> bool:
+    """All keywords of a row that has some; else at least half of the reference's own content words."""
+    if row.get("keywords"):
+        return has_keywords(answer, row["keywords"])
+    return overlap(answer, row["reference"], row["question"]) >= 0.5
+
+
+def admits(answer: str) -> bool:
+    """Whether the answer says that it does not know, by its wording."""
+    return ADMITS.search(answer) is not None
+
+
+def edit_similarity(answer: str, reference: str) -> float:
+    """1 - Levenshtein distance / the longer length, in characters; 1 is verbatim."""
+    return Levenshtein.normalized_similarity(answer, reference)
+
+
+def matched_prefix(answer: str, reference: str) -> int:
+    """Characters that agree from the start."""
+    for index, (a, b) in enumerate(zip(answer, reference, strict=False)):
+        if a != b:
+            return index
+    return min(len(answer), len(reference))
+
+
+def wilson(hits: float, count: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a rate (E. B. Wilson, 1927)."""
+    if not count:
+        return (0.0, 1.0)
+    z, p = 1.959964, hits / count
+    middle = p + z * z / (2 * count)
+    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
+    return (max(0.0, (middle - half) / (1 + z * z / count)), min(1.0, (middle + half) / (1 + z * z / count)))
+
+
+def paired_bootstrap(
+    rows: Sequence[Mapping[str, Any]],
+    value: Callable[[Mapping[str, Any]], float],
+    group: Callable[[Mapping[str, Any]], str],
+    rounds: int = 2000,
+) -> tuple[float, float]:
+    """95 % percentile interval of the mean of `value`, by drawing whole groups (documents) with replacement.
+
+    Rows of one document rise and fall together; drawing rows alone would make the interval too narrow.
+    """
+    groups: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        groups[group(row)].append(value(row))
+    sums = [(sum(values), len(values)) for values in groups.values()]
+    if not sums:
+        return (0.0, 0.0)
+    draw = random.Random(0)
+    means = []
+    for _ in range(rounds):
+        picked = draw.choices(sums, k=len(sums))
+        means.append(sum(s for s, _ in picked) / sum(n for _, n in picked))
+    means.sort()
+    return (means[int(0.025 * rounds)], means[int(0.975 * rounds) - 1])

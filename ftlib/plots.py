@@ -1,0 +1,73 @@
+"""Figures of the notebooks and the report. Each function returns a matplotlib Figure and shows nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BASE, TUNED, GREY = "#8a8f98", "#2563c9", "#c9ccd1"
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    # The object interface, not pyplot: no global state, no backend, nothing shown twice in a notebook.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def bars(counts: Mapping[str, int], title: str, unit: str) -> Any:
+    """Horizontal bars with their numbers, the longest on top."""
+    names = sorted(counts, key=lambda name: counts[name])
+    figure, axes = _figure(7, 0.6 + 0.32 * max(1, len(names)))
+    drawn = axes.barh([_plain(name) for name in names], [counts[name] for name in names], color=BASE)
+    axes.bar_label(drawn, labels=[f"{counts[name]:,}" for name in names], padding=4)
+    axes.margins(x=0.12)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_xlabel(unit)
+    return figure
+
+
+def loss_curve(log: Sequence[Mapping[str, Any]]) -> Any:
+    """Training loss by step, with its running mean over a tenth of the steps."""
+    figure, axes = _figure(7, 3)
+    steps, losses = [entry["step"] for entry in log], [entry["loss"] for entry in log]
+    width = max(1, len(losses) // 10)
+    means = [
+        sum(losses[max(0, i - width + 1) : i + 1]) / len(losses[max(0, i - width + 1) : i + 1])
+        for i in range(len(losses))
+    ]
+    axes.plot(steps, losses, color=GREY, linewidth=1, label="each step")
+    axes.plot(steps, means, color=TUNED, linewidth=2, label=f"mean of {width} steps")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats a token)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return figure
+
+
+def scorecard(sets: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) -> Any:
+    """Rate of each set for base and tuned, with 95 % intervals."""
+    kinds = [kind for kind in labels if kind in sets][::-1]
+    figure, axes = _figure(7.5, 0.9 + 0.55 * max(1, len(kinds)))
+    for shift, name, colour in ((0.13, "base", BASE), (-0.13, "tuned", TUNED)):
+        for row, kind in enumerate(kinds):
+            found = sets[kind][name]
+            low, high = found["interval"]
+            axes.plot([low, high], [row + shift] * 2, color=colour, linewidth=2, alpha=0.6)
+            axes.plot(found["rate"], row + shift, "o", color=colour, markersize=7, label=name if row == 0 else None)
+    axes.set_yticks(range(len(kinds)), [f"{labels[kind]} ({sets[kind]['n']})" for kind in kinds])
+    axes.set_xlim(-0.03, 1.03)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+    axes.grid(axis="x", color="#e5e7eb")
+    axes.set_axisbelow(True)
+    axes.set_title("Share answered right, with 95 % intervals", loc="left", fontsize=11)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+    return figure
+
+
+def _plain(text: str) -> str:
+    # matplotlib reads $...$ as mathematics.
+    return text.replace("$", r"\$")
