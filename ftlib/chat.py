@@ -172,8 +172,9 @@ _CUT = "\ue000ftlib:cut\ue001"
 def _text_encoder(tokenizer: Any) -> Any:
     """A copy of the tokenizer to which control strings are text, and `_CUT` a token.
 
-    A SentencePiece tokenizer puts its prefix space before the first piece of a text only; a later piece encoded by itself
-    would get one too, and `[INST]` other ids than in a chat without control strings. `_CUT` stands for what came before.
+    A SentencePiece tokenizer puts its prefix space before the first piece of a text only; a later piece encoded by
+    itself would get one too, and `[INST]` other ids than in a chat without control strings. `_CUT` stands for what
+    came before.
     """
     from tokenizers import AddedToken
 

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ftlib import runtime
 from ftlib.errors import SetupError
 
 DEMO = "demo"
@@ -108,6 +109,7 @@ def load_tokenizer(name: str) -> Any:
     Raises:
         SetupError: no such model, no fast tokenizer, no EOS token.
     """
+    runtime.quiet_libraries()
     from transformers import AutoTokenizer
 
     try:
@@ -120,6 +122,8 @@ def load_tokenizer(name: str) -> Any:
         raise SetupError(
             f"{name}: the tokenizer has no end-of-text token (eos_token). Set one in tokenizer_config.json."
         )
+    # decode() must give the text back as it is, without joining punctuation.
+    tokenizer.clean_up_tokenization_spaces = False
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token if tokenizer.unk_token_id is not None else tokenizer.eos_token
     return tokenizer

@@ -6,6 +6,7 @@ import getpass
 import importlib.util
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,3 +102,5 @@ def quiet_libraries() -> None:
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # tqdm's regret that it can't draw a widget; it draws text instead.
+    warnings.filterwarnings("ignore", message="IProgress not found")

@@ -90,9 +90,9 @@ def default_config(model: str, machine: runtime.Accelerator) -> TrainConfig:
 def default_mixture(config: TrainConfig) -> MixtureConfig:
     """The recipe's mixture; for the embedded model, with the short question/answer pairs repeated.
 
-    Eight rounds of the pairs, loss on the answers only, and the rate in `default_config` come from 90 trials of the
-    sample on an H100 (fp32, three seeds): 15 to 20 of 24 trained questions; 11 of 20 general ones without general chats
-    in the mixture, 16 to 20 with them.
+    Eight rounds of the pairs, loss on the answers only, and the rate in `default_config` come from the trials in
+    benchmarks/results/sample_settings.json (three seeds): 15 to 21 of 24 trained questions; of 20 general ones 11 were
+    kept without general chats in the mixture, 16 to 20 with hand-written ones.
     """
     if config.model != DEMO:
         return MixtureConfig(max_length=config.max_length)

@@ -214,6 +214,9 @@ def page_qa(
     client = openai.OpenAI(base_url=config.base_url or None, api_key=api_key or "none", max_retries=4, timeout=120)
     cache = workspace.root / "responses.jsonl"
     known = {row["key"]: row["content"] for row in _whole_rows(cache)}
+    if cache.is_file() and not cache.read_bytes().endswith(b"\n"):
+        # A run was killed while it wrote: end its torn line, so that the next row stands by itself.
+        cache.write_bytes(cache.read_bytes() + b"\n")
 
     def ask(page: dict[str, Any]) -> tuple[str, str]:
         messages: list[Any] = [

@@ -221,6 +221,9 @@ def train(trainer: Any, config: TrainConfig, folder: Path, data: Any = None) -> 
     last = get_last_checkpoint(str(checkpoints))
     if last:
         print(f"Going on from {Path(last).name}")
+    elif any(weight.any() for name, weight in trainer.model.named_parameters() if "lora_B" in name):
+        # B is zero in a fresh adapter; an interrupted run leaves its trained one in a notebook's memory.
+        raise SetupError("The adapter has been trained before and there is no checkpoint: call load_model again first.")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     counter = _count_by_step(trainer)
@@ -239,7 +242,7 @@ def train(trainer: Any, config: TrainConfig, folder: Path, data: Any = None) -> 
 
 
 def _count_by_step(trainer: Any) -> TokenCounter:
-    """Count a batch when a step takes it: the loader collates one ahead, which a run ended by `max_steps` never uses."""
+    """Count a batch when a step takes it: the loader collates one ahead, and `max_steps` may end before its turn."""
     collate, step = trainer.data_collator, trainer.training_step
     waiting: deque[list[dict[str, Any]]] = deque()
     counter = TokenCounter(lambda features: None)
@@ -249,7 +252,8 @@ def _count_by_step(trainer: Any) -> TokenCounter:
         return collate(features)
 
     def stepping(*args: Any, **more: Any) -> Any:
-        counter(waiting.popleft())
+        if waiting:  # else the batch was made by another collator
+            counter(waiting.popleft())
         return step(*args, **more)
 
     trainer.data_collator, trainer.training_step = collating, stepping

@@ -75,23 +75,25 @@ for note in manifest["notes"]:
 # Tokens are those of the model that will be trained. The recipe is made for up to tens of millions of them.
 
 # %%
-from IPython.display import HTML, display
+from IPython.display import HTML, Image, display
 
 from ftlib import chunking, models, plots, report
 from ftlib.workspace import read_jsonl
 
-tokenizer = models.load_tokenizer(model or models.default_model(runtime.accelerator().memory_gib))
+name = model or models.default_model(runtime.accelerator().memory_gib)
+tokenizer = models.load_tokenizer(name)
 documents = list(read_jsonl(space.documents))
 counts = chunking.count_tokens(documents, tokenizer)
 display(HTML(report.table(counts)))
-print(f"{sum(row['tokens'] for row in counts):,} tokens in all, counted by the tokenizer of {tokenizer.name_or_path}")
+print(f"{sum(row['tokens'] for row in counts):,} tokens in all, counted by the tokenizer of {name}")
 
 # %% [markdown]
 # ## What was left out, and why
 
 # %%
 skipped = manifest["counts"]["skipped"]
-display(plots.bars(skipped, "Files left out, by reason", "files") if skipped else "No file was left out.")
+chart = Image(report.png(plots.bars(skipped, "Files left out, by reason", "files")))
+display(chart if skipped else "No file was left out.")
 display(HTML(report.table(manifest["skipped"][:10])))
 
 # %% [markdown]

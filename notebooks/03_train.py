@@ -96,7 +96,7 @@ mixture = build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), to
 # Tokens of one epoch, by source. Nothing is lost between the documents and this table: that is checked.
 
 # %%
-from IPython.display import HTML, display
+from IPython.display import HTML, Image, display
 
 from ftlib import plots, report
 
@@ -131,7 +131,7 @@ if not done:
 # %%
 resolved = read_json(folder / "resolved.json")
 display(HTML(report.table([{"setting": name, "value": str(value)} for name, value in resolved.items()])))
-display(plots.loss_curve(list(read_jsonl(folder / "log.jsonl"))))
+display(Image(report.png(plots.loss_curve(list(read_jsonl(folder / "log.jsonl"))))))
 
 # %% [markdown]
 # Next: **04_eval** asks base and tuned model the same things.

@@ -34,7 +34,7 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules:
-    requirement = "ftlib[train] @ git+https://github.com/ftlib/ftlib"
+    requirement = "ftlib @ git+https://github.com/ftlib/ftlib"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", requirement], check=True)
 
 # %% [markdown]

@@ -78,7 +78,12 @@ def execute(name: str, values: dict[str, Any], folder: Path) -> bool:
     began = time.perf_counter()
     print(f"\n=== {name}", flush=True)
     client = Streaming(
-        notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(HERE.parent)}}
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(HERE.parent)}},
+        coalesce_streams=True,  # a progress bar stays one line
+        extra_arguments=["--log-level=40"],  # the kernel's own warnings are about servers, not about this
     )
     try:
         client.execute()

@@ -1,0 +1,182 @@
+"""Batched answers equal single ones, losses equal a hand count, and an adapter that does nothing scores nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from ftlib import chat
+from ftlib.errors import SetupError
+from ftlib.evaluate import EvalConfig, evaluate, question_sets, recall_rows, score
+from ftlib.inference import arm, capped, generate, load_arms, token_loss
+from ftlib.scrape import ScrapeConfig, scrape
+from ftlib.synth import SynthConfig, synth
+from ftlib.workspace import open_workspace, read_jsonl, write_json, write_manifest
+
+PROMPTS = ["Hi", "What is the message bus of brindlewick called, please?", "x " * 40]
+
+
+def make_run(folder, tiny_model, *, noise: float) -> None:
+    """A finished run whose adapter does nothing (noise 0) or something (its B matrices are random)."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(tiny_model), LoraConfig(r=4, target_modules=["q_proj", "down_proj"])
+    )
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=noise) if noise else torch.nn.init.zeros_(parameter)
+    model.save_pretrained(folder / "adapter")
+    write_json(folder / "settings.json", {"model": str(tiny_model)})
+    write_manifest(folder, stage="03_train", settings={})
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    space = open_workspace(tmp_path_factory.mktemp("space"))
+    scrape(ScrapeConfig("sample"), space)
+    synth(SynthConfig(), space)
+    return space
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory, tiny_model):
+    folder = tmp_path_factory.mktemp("runs") / "noisy"
+    make_run(folder, tiny_model, noise=1.0)
+    return load_arms(folder)
+
+
+def test_a_missing_or_unfinished_run(tmp_path):
+    with pytest.raises(SetupError, match="03_train"):
+        load_arms(tmp_path)
+
+
+def test_batched_answers_equal_single_greedy_ones(noisy):
+    model, tokenizer, _ = noisy
+    together = generate(model, tokenizer, PROMPTS, max_new_tokens=12, batch_size=3)
+    for prompt, answer in zip(PROMPTS, together, strict=True):
+        ids = torch.tensor([chat.encode_prompt(tokenizer, [{"role": "user", "content": prompt}])])
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=12,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+        )[0, ids.shape[1] :].tolist()
+        alone = out[: out.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in out else out
+        assert answer["text"] == tokenizer.decode(alone, skip_special_tokens=True).strip()
+        assert answer["tokens"] == len(alone)
+        assert answer["ended"] == (tokenizer.eos_token_id in out)
+
+
+def test_sampling_is_repeatable_and_not_greedy(noisy):
+    model, tokenizer, _ = noisy
+    sampling = {"temperature": 1.0, "top_p": 1.0, "seed": 3}
+    once, again = (
+        generate(model, tokenizer, PROMPTS, max_new_tokens=12, batch_size=2, sampling=sampling) for _ in range(2)
+    )
+    assert once == again != generate(model, tokenizer, PROMPTS, max_new_tokens=12, batch_size=2)
+
+
+def test_the_arms_differ_and_the_base_is_the_base(noisy, tiny_model):
+    from transformers import AutoModelForCausalLM
+
+    model, _, _ = noisy
+    ids = torch.arange(10, 20)[None]
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
+    with torch.inference_mode():
+        tuned = model(input_ids=ids).logits
+        with arm(model, "base"):
+            base = model(input_ids=ids).logits
+        assert torch.equal(base, plain(input_ids=ids).logits)
+    assert not torch.allclose(base, tuned)
+
+
+def test_loss_is_weighted_by_token_whatever_the_batches(noisy):
+    model, tokenizer, _ = noisy
+    torch.manual_seed(1)
+    rows = []
+    for length in (5, 9, 30, 2):
+        ids = torch.randint(20, 1000, (length,)).tolist()
+        rows.append({"input_ids": ids, "labels": [chat.IGNORE] * (length // 3) + ids[length // 3 :]})
+    nll, count = 0.0, 0
+    with torch.inference_mode():
+        for row in rows:
+            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
+            for position in range(1, len(row["input_ids"])):
+                if row["labels"][position] != chat.IGNORE:
+                    nll -= float(logits[position - 1, row["labels"][position]])
+                    count += 1
+    for tokens in (1, 40, 4096):
+        found = token_loss(model, rows, tokenizer.pad_token_id, tokens)
+        assert found["tokens"] == count
+        assert found["loss"] == pytest.approx(nll / count, rel=1e-5)
+    assert token_loss(model, [], tokenizer.pad_token_id)["loss"] is None
+
+
+def test_capped_keeps_at_least_one():
+    rows = [{"input_ids": [1] * n} for n in (50, 30, 30)]
+    assert len(capped(rows, 0)) == 3 and len(capped(rows, 85)) == 2 and len(capped(rows, 10)) == 1
+
+
+def test_question_sets_come_from_the_right_files(space):
+    rows = question_sets(space, EvalConfig())
+    trained = {c["messages"][0]["content"] for c in read_jsonl(space.chats) if c["split"] == "train"}
+    by_set: dict[str, list[dict]] = {}
+    for row in rows:
+        by_set.setdefault(row["set"], []).append(row)
+    assert {kind: len(found) for kind, found in by_set.items() if kind not in ("trained", "validation")} == {
+        "paraphrases": 24,
+        "changed": 3,
+        "unknown": 8,
+        "general": 20,
+    }
+    assert len(by_set["trained"]) + len(by_set["validation"]) == 24
+    assert all(row["question"] in trained for row in by_set["trained"])
+    assert not any(row["question"] in trained for kind in by_set if kind != "trained" for row in by_set[kind])
+    assert all(row["keywords"] for kind in by_set if kind != "unknown" for row in by_set[kind])
+    limited = question_sets(space, EvalConfig(questions_limit=2))
+    assert all(sum(row["set"] == kind for row in limited) <= 2 for kind in by_set)
+
+
+def test_recall_asks_for_trained_texts_cut_to_length(space, smollm):
+    rows = recall_rows(space, smollm, EvalConfig(recall_items=4, recall_tokens=20))
+    assert [row["set"] for row in rows] == ["page_instruction"] * 2 + ["file_snapshot"] * 2
+    chats = {c["id"]: c for c in read_jsonl(space.chats)}
+    for row in rows:
+        assert chats[row["id"]]["split"] == "train"
+        assert chats[row["id"]]["messages"][1]["content"].startswith(row["reference"])
+        assert len(smollm(row["reference"])["input_ids"]) <= 20
+
+
+def test_scores_by_kind_of_set():
+    unknown = {"set": "unknown", "question": "q", "reference": "", "keywords": []}
+    assert score(unknown, "I don't know that.") == {"correct": True}
+    assert score(unknown, "It is 7.") == {"correct": False}
+    recited = {"set": "file_snapshot", "question": "q", "reference": "abcd"}
+    assert score(recited, "abcx") == {"similarity": 0.75, "prefix": 3}
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_an_adapter_that_does_nothing_changes_nothing(space, tiny_model, tmp_path, noise):
+    make_run(tmp_path / "run", tiny_model, noise=noise)
+    model, tokenizer, _ = load_arms(tmp_path / "run")
+    ids = tokenizer("The bus is called Larkpost and carries every message.")["input_ids"]
+    validation = [
+        {"input_ids": ids, "labels": ids, "source": "wiki"},
+        {"input_ids": ids[:6], "labels": ids[:6], "source": "page_qa"},
+    ]
+    config = EvalConfig(max_new_tokens=6, recall_tokens=8, recall_items=2, questions_limit=3, sampled_items=2)
+    samples, results = evaluate(model, tokenizer, space, validation, config)
+    same = all(row["base"]["text"] == row["tuned"]["text"] for row in samples)
+    loss = results["loss"]
+    assert same == (noise == 0)
+    assert (loss["raw"]["base"] == loss["raw"]["tuned"]) == (noise == 0)
+    assert loss["raw"]["base"]["tokens"] == len(ids) - 1 and loss["chat"]["base"]["tokens"] == 5
+    if noise == 0:
+        assert all(s["difference"] == {"rate": 0.0, "interval": (0.0, 0.0)} for s in results["sets"].values())
+    json.dumps(results)
