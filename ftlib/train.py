@@ -231,6 +231,12 @@ def train(trainer: Any, config: TrainConfig, folder: Path, data: Any = None) -> 
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=last)
     seconds = time.perf_counter() - began
+    if config.adapter_scale != 1:
+        # Here and not at saving, which may be repeated; the weights, so that whatever loads the adapter agrees.
+        with torch.no_grad():
+            for name, weight in trainer.model.named_parameters():
+                if "lora_B" in name:
+                    weight.mul_(config.adapter_scale)
     return {
         "seconds": round(seconds, 1),
         "steps": trainer.state.global_step,
@@ -295,6 +301,8 @@ def save_run(folder: Path, trainer: Any, config: TrainConfig, mixture: Mixture, 
     # embeddings were changed, which they never are here.
     trainer.model.peft_config["default"].base_model_name_or_path = config.model
     trainer.model.save_pretrained(adapter, save_embedding_layers=False)
+    # PEFT's model card names a path of this machine and says nothing else.
+    (adapter / "README.md").unlink(missing_ok=True)
     trainer.processing_class.save_pretrained(adapter)
     write_json(folder / "settings.json", {**asdict(config), "machine": asdict(runtime.accelerator())})
     write_json(folder / "resolved.json", {**resolved_settings(trainer), "result": result})

@@ -270,6 +270,14 @@ def test_an_interrupted_run_goes_on_to_the_same_end(runs):
     assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
 
 
+def test_a_scaled_adapter_is_the_trained_one_times_the_scale(trl, config, tmp_path):
+    flow(replace(config, adapter_scale=0.5), tmp_path)
+    whole, scaled = adapter(trl / "whole"), adapter(tmp_path)
+    assert whole.keys() == scaled.keys()
+    for name, weight in whole.items():
+        assert (scaled[name] == weight * (0.5 if "lora_B" in name else 1)).all()
+
+
 @pytest.fixture
 def interrupted(config, tmp_path):
     """A run of data "a" that stopped after its checkpoint at step 3."""
@@ -370,6 +378,8 @@ def test_a_row_that_is_too_long(config, loaded, tmp_path):
         ({"lora_r": 0}, "lora_r=0: the rank must be at least 1"),
         ({"max_length": 8}, "max_length=8 is too short"),
         ({"backend": "axolotl"}, "backend='axolotl' is unknown"),
+        ({"adapter_scale": 0}, "adapter_scale=0: it must be above 0"),
+        ({"adapter_scale": 1.1}, "adapter_scale=1.1"),
         ({"max_steps": -1}, "max_steps must not be negative"),
         ({"num_train_epochs": 0}, "num_train_epochs must be above 0"),
         ({"optim": "adamw_8bit"}, "no GPU here: .*optim='adamw_torch_fused'"),
