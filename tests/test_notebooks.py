@@ -68,7 +68,7 @@ def test_every_name_in_a_notebook_is_bound_and_every_import_exists(name):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ftlib"):
                 module = __import__(node.module or "", fromlist=["_"])
                 assert all(
-                    hasattr(module, a.name) or (Path(module.__file__).parent / f"{a.name}.py").is_file()
+                    hasattr(module, a.name) or (Path(str(module.__file__)).parent / f"{a.name}.py").is_file()
                     for a in node.names
                 )
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
