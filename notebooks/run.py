@@ -1,6 +1,7 @@
 """Execute the four notebooks in order, show what they print, and end with the verdict. See `make run`.
 
     python notebooks/run.py --repository sample --set max_steps=20 'eval_settings={"questions_limit": 20}'
+    SET='max_steps=20 eval_settings={"questions_limit": 20}' python notebooks/run.py
 
 The executed copies lie in the workspace, under notebooks/.
 """
@@ -61,7 +62,14 @@ def setting(text: str) -> tuple[str, Any]:
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
+        if value.startswith(("{", "[", "(")):
+            raise argparse.ArgumentTypeError(f"{value} is no Python value; write it like {{'a': 1}}") from None
         return name, value
+
+
+def split_settings(text: str) -> list[str]:
+    """The settings of SET, which stand apart by spaces; a {...} or [...] may hold spaces."""
+    return re.findall(r"[^\s={\[]+=(?:\{[^}]*\}|\[[^\]]*\]|\S*)|\S+", text)
 
 
 def workspace_of(repository: str, chosen: str) -> Path:
@@ -107,6 +115,10 @@ def main() -> int:
     parser.add_argument("--set", nargs="*", type=setting, default=[], metavar="NAME=VALUE", dest="settings")
     parser.add_argument("--only", nargs="*", choices=NAMES, default=NAMES, help="some of the notebooks")
     args = parser.parse_args()
+    try:
+        args.settings += [setting(text) for text in split_settings(os.environ.get("SET", ""))]
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"SET: {error}")
     # A local repository is named from where the user stands; the notebooks run from the checkout's root.
     local = Path(args.repository).expanduser()
     repository = str(local.resolve()) if args.repository != "sample" and local.exists() else args.repository

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import builtins
 import json
@@ -105,6 +106,22 @@ def test_parameters_are_put_behind_the_settings_cell():
 )
 def test_each_repository_has_its_own_workspace(repository, name):
     assert run.workspace_of(repository, "") == Path("workspace") / name
+
+
+def test_settings_keep_their_types_and_quotes():
+    text = (
+        """max_steps=20 run_name=trial date=2023-12-21 eval_settings={"questions_limit": 6, 'recall_items': 2} empty="""
+    )
+    assert dict(map(run.setting, run.split_settings(text))) == {
+        "max_steps": 20,
+        "run_name": "trial",
+        "date": "2023-12-21",
+        "eval_settings": {"questions_limit": 6, "recall_items": 2},
+        "empty": "",
+    }
+    for wrong in ("eval_settings={a:1}", "noequals", "a-b=1"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            run.setting(wrong)
 
 
 # --- bad input: one clear message -------------------------------------------------------------------------------------
