@@ -161,7 +161,9 @@ def plain(value: Any) -> Any:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """SHA-256 of a file, in hex. Raises SetupError where it is missing."""
+    if not path.is_file():
+        raise SetupError(f"{path} is missing. Run the notebook again that writes it.")
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
