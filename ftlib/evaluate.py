@@ -21,7 +21,7 @@ SETS = {
     "validation": "Questions on held-out documents",
     "changed": "Facts that changed, asked now",
     "unknown": "Invented things: does it admit it?",
-    "general": "General knowledge, format, Python",
+    "general": "General knowledge, Python",
 }
 
 

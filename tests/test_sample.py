@@ -304,7 +304,7 @@ def test_unknown_questions_have_no_answer_in_the_sample(documents):
 
 def test_general_questions_have_nothing_to_do_with_the_sample():
     rows = sample.questions("general")
-    assert len(rows) == 20 and {row["kind"] for row in rows} == {"general_knowledge", "python", "format"}
+    assert len(rows) == 20 and {row["kind"] for row in rows} == {"general_knowledge", "python"}
     for row in rows:
         assert "brindlewick" not in (row["question"] + row["answer"]).lower()
         for keyword in row["keywords"]:
@@ -334,3 +334,10 @@ def test_import_is_light():
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert loaded <= sys.stdlib_module_names | {"ftlib"}
+
+
+def test_no_general_chat_is_a_general_question():
+    asked = {row["question"].lower() for row in sample.questions("general")}
+    trained = [row["question"].lower() for row in sample.questions("general_chats")]
+    assert len(set(trained)) == len(trained) > 100
+    assert not asked & set(trained)
