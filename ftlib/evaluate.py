@@ -98,8 +98,9 @@ def _question(
 def recall_rows(workspace: Workspace, tokenizer: Any, config: EvalConfig) -> list[dict[str, Any]]:
     """Trained pages and files to recite; the reference is the answer's first `recall_tokens` tokens."""
     rows = []
+    chats = [chat for chat in read_jsonl(workspace.chats) if chat["split"] == "train"]
     for method in ("page_instruction", "file_snapshot"):
-        trained = [c for c in read_jsonl(workspace.chats) if c["method"] == method and c["split"] == "train"]
+        trained = [chat for chat in chats if chat["method"] == method]
         trained.sort(key=lambda c: (len(c["messages"][-1]["content"]), c["id"]))
         for record in trained[: (config.recall_items + 1) // 2]:
             ids = tokenizer(record["messages"][-1]["content"], add_special_tokens=False)["input_ids"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -16,23 +18,32 @@ def bar(total: int, unit: str, what: str) -> Any:
     return tqdm(total=total, unit=unit, desc=what, file=sys.stderr, mininterval=1.0, dynamic_ncols=False, ncols=100)
 
 
-class TokenCounter:
-    """Wraps a collator and counts the real tokens of every batch: what was trained on, not what was planned.
+@dataclass
+class TokenCount:
+    """Real tokens of the batches that were trained on, padding left out."""
 
-    Args:
-        collate: the trainer's own data collator.
-    """
-
-    def __init__(self, collate: Any) -> None:
-        self.collate, self.tokens, self.with_loss = collate, 0, 0
-
-    def __call__(self, features: list[dict[str, Any]]) -> Any:
-        self.tokens += sum(len(feature["input_ids"]) for feature in features)
-        self.with_loss += sum(label != -100 for feature in features for label in feature["labels"])
-        return self.collate(features)
+    tokens: int = 0
 
 
-def show_training(trainer: Any, counter: TokenCounter) -> None:
+def count_tokens_by_step(trainer: Any) -> TokenCount:
+    """Count a batch when a step takes it: the loader collates one ahead, and `max_steps` may end before its turn."""
+    collate, step = trainer.data_collator, trainer.training_step
+    waiting: deque[int] = deque()
+    count = TokenCount()
+
+    def collating(features: list[dict[str, Any]]) -> Any:
+        waiting.append(sum(len(feature["input_ids"]) for feature in features))
+        return collate(features)
+
+    def stepping(*args: Any, **more: Any) -> Any:
+        count.tokens += waiting.popleft()
+        return step(*args, **more)
+
+    trainer.data_collator, trainer.training_step = collating, stepping
+    return count
+
+
+def show_training(trainer: Any, count: TokenCount) -> None:
     """Put one text bar (steps, loss, tokens/s) in place of the trainer's own displays."""
     from transformers import TrainerCallback
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -49,7 +60,7 @@ def show_training(trainer: Any, counter: TokenCounter) -> None:
             if logs and "loss" in logs:
                 elapsed = self.bar.format_dict["elapsed"] or 1.0
                 self.bar.set_postfix_str(
-                    f"loss {logs['loss']:.3f}, {counter.tokens / elapsed:,.0f} tokens/s", refresh=False
+                    f"loss {logs['loss']:.3f}, {count.tokens / elapsed:,.0f} tokens/s", refresh=False
                 )
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

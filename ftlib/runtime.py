@@ -35,10 +35,6 @@ def _has_colab() -> bool:
         return False
 
 
-def in_notebook() -> bool:
-    return "ipykernel" in sys.modules
-
-
 def default_workspace(*, use_drive: bool = False) -> Path:
     """The folder of a project that was given none: on Colab the runtime's disk or Drive, elsewhere ./workspace.
 

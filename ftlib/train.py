@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from ftlib import runtime
 from ftlib.errors import SetupError
 from ftlib.mixture import Mixture, Order
 from ftlib.models import load_tokenizer, model_not_found, model_path
-from ftlib.progress import TokenCounter, show_training
+from ftlib.progress import count_tokens_by_step, show_training
 from ftlib.settings import TrainConfig, check_config, default_config, default_mixture
 from ftlib.workspace import plain, write_json, write_jsonl
 
@@ -226,8 +225,8 @@ def train(trainer: Any, config: TrainConfig, folder: Path, data: Any = None) -> 
         raise SetupError("The adapter has been trained before and there is no checkpoint: call load_model again first.")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    counter = _count_by_step(trainer)
-    show_training(trainer, counter)
+    count = count_tokens_by_step(trainer)
+    show_training(trainer, count)
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=last)
     seconds = time.perf_counter() - began
@@ -240,30 +239,11 @@ def train(trainer: Any, config: TrainConfig, folder: Path, data: Any = None) -> 
     return {
         "seconds": round(seconds, 1),
         "steps": trainer.state.global_step,
-        "tokens": counter.tokens,
-        "tokens_per_second": round(counter.tokens / seconds, 1),
+        "tokens": count.tokens,
+        "tokens_per_second": round(count.tokens / seconds, 1),
         "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if torch.cuda.is_available() else 0.0,
         "resumed_from": int(last.rsplit("-", 1)[1]) if last else 0,
     }
-
-
-def _count_by_step(trainer: Any) -> TokenCounter:
-    """Count a batch when a step takes it: the loader collates one ahead, and `max_steps` may end before its turn."""
-    collate, step = trainer.data_collator, trainer.training_step
-    waiting: deque[list[dict[str, Any]]] = deque()
-    counter = TokenCounter(lambda features: None)
-
-    def collating(features: list[dict[str, Any]]) -> Any:
-        waiting.append(features)
-        return collate(features)
-
-    def stepping(*args: Any, **more: Any) -> Any:
-        if waiting:  # else the batch was made by another collator
-            counter(waiting.popleft())
-        return step(*args, **more)
-
-    trainer.data_collator, trainer.training_step = collating, stepping
-    return counter
 
 
 def resolved_settings(trainer: Any) -> dict[str, Any]:
