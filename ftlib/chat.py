@@ -6,17 +6,33 @@ does hold one (`<|im_end|>` in a pasted source file), it is encoded as text, so 
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from ftlib import tokens
+from ftlib.chunking import IGNORE
 from ftlib.errors import SetupError
 
-IGNORE = -100  # the label that torch's cross entropy skips
 LossOn = Literal["all", "assistant"]
+Overflow = Literal["drop", "cut", "refuse"]
+System = Literal["merge", "refuse"]
+Messages = Sequence[Mapping[str, str]]
 ROLES = ("system", "user", "assistant")
+# What templates do to a content: nothing (most), `trim` (Llama 3, Gemma), line breaks (Qwen 3), spaces (Mistral v3).
+_TRIMS: tuple[Callable[[str], str], ...] = (
+    str,
+    str.strip,
+    str.lstrip,
+    str.rstrip,
+    lambda text: text.strip("\n"),
+    lambda text: text.lstrip("\n"),
+    lambda text: text.rstrip("\n"),
+    lambda text: text.rstrip(" "),
+)
 
 
 def check_messages(messages: Any, where: str = "messages") -> None:
@@ -40,41 +56,72 @@ def check_messages(messages: Any, where: str = "messages") -> None:
         raise SetupError(f"{where}: the roles must be user, assistant, user, ...; found {', '.join(turns)}.")
 
 
-def encode_chat(tokenizer: Any, messages: Sequence[Mapping[str, str]], loss_on: LossOn = "all") -> dict[str, list[int]]:
-    """Encode a whole chat for training.
+# --- encoding ---------------------------------------------------------------------------------------------------------
+
+
+def encode_chat(
+    tokenizer: Any, messages: Messages, loss_on: LossOn = "all", *, system: System = "merge"
+) -> dict[str, Any]:
+    """Encode one whole chat for training; see `encode_chats`."""
+    return encode_chats(tokenizer, [messages], loss_on, system=system)[0]
+
+
+def encode_chats(
+    tokenizer: Any,
+    chats: Sequence[Messages],
+    loss_on: LossOn = "all",
+    *,
+    system: System = "merge",
+    names: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Encode whole chats for training, on all cores.
 
     Args:
-        messages: role and content, the last from the assistant.
+        chats: messages (role and content), the last of each from the assistant.
         loss_on: "all" tokens (the article's), or the "assistant" turns with the token that ends each.
+        system: what to do with a system message that the template has no place for: "merge" it into the first user
+            message (as mistral-common's encoder does), or "refuse".
+        names: what an error calls each chat.
 
     Returns:
-        input_ids and labels, equally long; labels are -100 where no loss falls.
+        one dict a chat: input_ids; labels, equally long, -100 where no loss falls; answers, the (first, end) token
+        indices of each assistant turn with its end token; merged (whether a system message was); replaced (characters
+        that the tokenizer has no token for).
 
     Raises:
         SetupError: roles out of order, or a template that can't be followed.
     """
-    check_messages(messages)
-    if messages[-1]["role"] != "assistant":
-        raise SetupError("The last message of a training chat must be the assistant's.")
-    text, spans = render(tokenizer, messages)
-    ids, offsets = _encode(tokenizer, text, spans)
-    if loss_on == "all":
-        return {"input_ids": ids, "labels": list(ids)}
-    turns = [span for span, message in zip(spans, messages, strict=True) if message["role"] == "assistant"]
-    labels = [IGNORE] * len(ids)
-    control = control_ids(tokenizer)
-    for start, end in turns:
-        for index, (low, high) in enumerate(offsets):
-            if high > start and low < end and high > low:
-                labels[index] = ids[index]
-            elif low >= end and ids[index] in control:
-                # The first control token after the answer ends the turn, and learning to stop is part of the answer.
-                labels[index] = ids[index]
-                break
-    return {"input_ids": ids, "labels": labels}
+    rendered = []
+    for number, messages in enumerate(chats):
+        try:
+            check_messages(messages)
+            if messages[-1]["role"] != "assistant":
+                raise SetupError("The last message of a training chat must be the assistant's.")
+            rendered.append(render(tokenizer, messages, system=system))
+        except SetupError as error:
+            if not names:
+                raise
+            raise SetupError(f"{names[number]}: {error}") from error
+    rows = []
+    for one, encoded in zip(rendered, _encode(tokenizer, rendered), strict=True):
+        labels, answers = list(encoded.ids), _answers(tokenizer, one, encoded)
+        if loss_on == "assistant":
+            labels = [IGNORE] * len(encoded.ids)
+            for first, end in answers:
+                labels[first:end] = encoded.ids[first:end]
+        rows.append(
+            {
+                "input_ids": encoded.ids,
+                "labels": labels,
+                "answers": answers,
+                "merged": one.merged,
+                "replaced": encoded.replaced,
+            }
+        )
+    return rows
 
 
-def encode_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
+def encode_prompt(tokenizer: Any, messages: Messages, *, system: System = "merge") -> list[int]:
     """Token ids of a chat up to where the assistant's answer begins.
 
     Raises:
@@ -83,104 +130,195 @@ def encode_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list
     check_messages(messages)
     if messages[-1]["role"] != "user":
         raise SetupError("A prompt must end with the user's message.")
-    text, spans = render(tokenizer, messages, add_generation_prompt=True)
-    return _encode(tokenizer, text, spans)[0]
+    one = render(tokenizer, messages, add_generation_prompt=True, system=system)
+    return _encode(tokenizer, [one])[0].ids
+
+
+def fit(row: Mapping[str, Any], max_length: int, overflow: Overflow) -> tuple[dict[str, Any] | None, str]:
+    """Make an encoded chat fit `max_length` tokens.
+
+    A cut falls into the last answer that begins before the limit, or right behind it where it ends before: a row never
+    ends in a question. A cut answer has no end token, since it does not end there.
+
+    Returns:
+        the row, or None where it is left out; and "whole", "truncated" or "dropped".
+
+    Raises:
+        SetupError: the chat is too long, and `overflow` is "refuse".
+    """
+    length = len(row["input_ids"])
+    if length <= max_length:
+        return dict(row), "whole"
+    if overflow == "refuse":
+        raise SetupError(
+            f"it has {length} tokens, over max_length={max_length}. Raise max_length, or set overflow to 'drop' or "
+            "'cut'."
+        )
+    within = [(first, end) for first, end in row["answers"] if first < max_length]
+    if overflow == "drop" or not within:
+        return None, "dropped"
+    end = min(within[-1][1], max_length)
+    return {**row, "input_ids": row["input_ids"][:end], "labels": row["labels"][:end], "answers": within}, "truncated"
+
+
+# --- the template -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What the template makes of a chat."""
+
+    text: str
+    spans: list[tuple[int, int]]
+    """The characters that each message's content takes in the text, in the order of the text."""
+    roles: list[str]
+    """Of each span."""
+    merged: bool
+    """Whether the system message was put into the user's."""
 
 
 def render(
-    tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False
-) -> tuple[str, list[tuple[int, int]]]:
-    """The chat template's text, and the character span that each message's content takes in it.
+    tokenizer: Any, messages: Messages, *, add_generation_prompt: bool = False, system: System = "merge"
+) -> Rendered:
+    """The chat template's text, and where each message's content lies in it.
 
     The spans come from a second rendering with a sentinel in place of each content, never from searching for the
     content, which may occur in the template's own words.
+
+    Raises:
+        SetupError: no template, or one that leaves out, repeats or rewrites a message or leaves a turn without an end.
     """
     if not tokenizer.chat_template:
         raise SetupError(
             f"{tokenizer.name_or_path}: the tokenizer has no chat template. Use an instruct model, or set "
             "tokenizer.chat_template."
         )
-    sentinels = [f"\ue000{number}\ue001" for number in range(len(messages))]
-    marked = [{**message, "content": mark} for message, mark in zip(messages, sentinels, strict=True)]
-    try:
-        text = tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-        frame = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=add_generation_prompt)
-    except Exception as error:  # jinja's own classes, and what a template raises
-        raise SetupError(f"The chat template of {tokenizer.name_or_path} refused the messages: {error}") from error
-    pieces = re.split("|".join(map(re.escape, sentinels)), frame)
-    if len(pieces) != len(messages) + 1 or not text.startswith(pieces[0]):
-        raise SetupError(
-            f"The chat template of {tokenizer.name_or_path} leaves out or repeats a message "
-            f"({', '.join(m['role'] for m in messages)}); for a model without system prompts put it into the user's."
-        )
-    spans, position = [], len(pieces[0])
-    for message, after in zip(messages, pieces[1:], strict=True):
-        content = message["content"]
-        for form in (content, content.strip(), content.lstrip(), content.rstrip()):
-            if text.startswith(form + after, position):
-                spans.append((position, position + len(form)))
-                position += len(form) + len(after)
+    merged = messages[0]["role"] == "system" and system == "merge" and not _takes_system(tokenizer)
+    if merged:
+        first = {**messages[1], "content": messages[0]["content"] + "\n\n" + messages[1]["content"]}
+        messages = [first, *messages[2:]]
+    text = _apply(tokenizer, messages, add_generation_prompt)
+    roles = tuple(message["role"] for message in messages)
+    order, pieces = _frame(tokenizer, tokenizer.chat_template, roles, add_generation_prompt)
+    if not text.startswith(pieces[0]):
+        raise SetupError(f"The chat template of {tokenizer.name_or_path} rewrites a message.")
+    spans: list[tuple[int, int]] = []
+    position = len(pieces[0])
+    for number, after in zip(order, pieces[1:], strict=True):
+        content = messages[number]["content"]
+        last = len(spans) == len(order) - 1
+        for form in dict.fromkeys(trim(content) for trim in _TRIMS):
+            end = position + len(form)
+            if text.startswith(form + after, position) and (not last or end + len(after) == len(text)):
+                spans.append((position, end))
+                position = end + len(after)
                 break
         else:
             raise SetupError(f"The chat template of {tokenizer.name_or_path} rewrites a message: {content!r:.60}")
-    return text, spans
+    return Rendered(text, spans, [messages[number]["role"] for number in order], merged)
 
 
-def control_ids(tokenizer: Any) -> set[int]:
-    """Ids of the tokens that only a template may produce."""
-    return {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+def _apply(tokenizer: Any, messages: Messages, add_generation_prompt: bool) -> str:
+    try:
+        return tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except Exception as error:  # jinja's own classes, and what a template raises
+        hint = "; set system='merge'" if messages[0]["role"] == "system" else ""
+        raise SetupError(
+            f"The chat template of {tokenizer.name_or_path} refused the messages: {error}{hint}"
+        ) from error
 
 
-def _control_pattern(tokenizer: Any) -> re.Pattern[str] | None:
-    words = sorted((str(t) for t in tokenizer.added_tokens_decoder.values() if t.special), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, words))) if words else None
+@lru_cache(maxsize=256)
+def _frame(tokenizer: Any, template: str, roles: tuple[str, ...], add_generation_prompt: bool) -> tuple[Any, Any]:
+    """The numbers of the messages in the order in which the template writes them, and what it writes around them."""
+    marked = [{"role": role, "content": f"\ue000{number}\ue001"} for number, role in enumerate(roles)]
+    pieces = re.split("\ue000(\\d+)\ue001", _apply(tokenizer, marked, add_generation_prompt))
+    order = [int(number) for number in pieces[1::2]]
+    if sorted(order) != list(range(len(roles))):
+        hint = "; for a model without system prompts set system='merge'" if roles[0] == "system" else ""
+        raise SetupError(
+            f"The chat template of {tokenizer.name_or_path} leaves out or repeats a message ({', '.join(roles)}){hint}."
+        )
+    return order, pieces[0::2]
 
 
-def _encode(tokenizer: Any, text: str, spans: list[tuple[int, int]]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Ids and character offsets of a rendered chat; control strings inside `spans` are encoded as text."""
-    pattern = _control_pattern(tokenizer)
-    inside = [text[a:b] for a, b in spans]
-    if pattern is None or not any(pattern.search(content) for content in inside):
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        return encoded["input_ids"], encoded["offset_mapping"]
-    # Cut the text at the template's own control tokens, as the tokenizer does, and encode the pieces between as text.
-    encoder = _text_encoder(tokenizer)
+def _takes_system(tokenizer: Any) -> bool:
+    try:
+        _frame(tokenizer, tokenizer.chat_template, ROLES, False)
+    except SetupError:
+        return False
+    return True
+
+
+# --- ids and labels ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Encoded:
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    replaced: int = 0
+
+
+def _encode(tokenizer: Any, rendered: Sequence[Rendered]) -> list[Encoded]:
+    """Encode rendered chats; control strings inside the contents are encoded as text."""
+    control = tokens.control_ids(tokenizer)
+    found = []
+    for one, encoded in zip(rendered, tokens.encode_rendered(tokenizer, [r.text for r in rendered]), strict=True):
+        ids, offsets = encoded.ids, encoded.encoding.offsets
+        within = any(_inside(one.spans, offsets[index]) for index, token in enumerate(ids) if token in control)
+        found.append(_pieces(tokenizer, one) if within else Encoded(ids, offsets))
+    return found
+
+
+def _inside(spans: list[tuple[int, int]], offset: tuple[int, int]) -> bool:
+    """Whether a token touches a content."""
+    index = bisect_right(spans, offset[0], key=lambda span: span[1])
+    return index < len(spans) and spans[index][0] < offset[1]
+
+
+def _pieces(tokenizer: Any, one: Rendered) -> Encoded:
+    """Cut the text at the template's own control tokens, as the tokenizer does, and encode the rest as text."""
     ids: list[int] = []
     offsets: list[tuple[int, int]] = []
-    position = 0
-    outside = [m for m in pattern.finditer(text) if not any(a < m.end() and m.start() < b for a, b in spans)]
-    for start, end, token in [(m.start(), m.end(), m.group()) for m in outside] + [(len(text), len(text), "")]:
+    position = replaced = 0
+    pattern = tokens.control_pattern(tokenizer)
+    outside = [match for match in pattern.finditer(one.text) if not _inside(one.spans, match.span())]
+    for start, end, token in [(m.start(), m.end(), m.group()) for m in outside] + [(len(one.text),) * 2 + ("",)]:
         if start > position:
-            mark = _CUT if position else ""
-            piece = encoder.encode(mark + text[position:start], add_special_tokens=False)
-            skip, shift = (1, position - len(mark)) if mark else (0, 0)
-            ids += piece.ids[skip:]
-            offsets += [(a + shift, b + shift) for a, b in piece.offsets[skip:]]
+            piece = tokens.encode_piece(tokenizer, one.text[position:start], first=position == 0)
+            ids += piece[0]
+            offsets += [(a + position, b + position) for a, b in piece[1]]
+            replaced += piece[2]
         if token:
             ids.append(tokenizer.convert_tokens_to_ids(token))
             offsets.append((start, end))
         position = end
-    return ids, offsets
+    return Encoded(ids, offsets, replaced)
 
 
-_CUT = "\ue000ftlib:cut\ue001"
-
-
-@lru_cache(maxsize=2)
-def _text_encoder(tokenizer: Any) -> Any:
-    """A copy of the tokenizer to which control strings are text, and `_CUT` a token.
-
-    A SentencePiece tokenizer puts its prefix space before the first piece of a text only; a later piece encoded by
-    itself would get one too, and `[INST]` other ids than in a chat without control strings. `_CUT` stands for what
-    came before.
-    """
-    from tokenizers import AddedToken
-
-    encoder = copy.deepcopy(tokenizer.backend_tokenizer)
-    encoder.encode_special_tokens = True
-    encoder.no_truncation()
-    encoder.no_padding()
-    encoder.add_tokens([AddedToken(_CUT, normalized=False)])
-    return encoder
+def _answers(tokenizer: Any, one: Rendered, encoded: Encoded) -> list[tuple[int, int]]:
+    """Token indices (first, end) of each assistant turn, its end token included."""
+    control, offsets = tokens.control_ids(tokenizer), encoded.offsets
+    answers = []
+    for number, ((start, stop), role) in enumerate(zip(one.spans, one.roles, strict=True)):
+        if role != "assistant":
+            continue
+        # What comes before the next content is the template's; its first control token ends the turn, and learning to
+        # stop is part of the answer.
+        following = one.spans[number + 1][0] if number + 1 < len(one.spans) else len(one.text)
+        first = bisect_right(offsets, start, key=lambda offset: offset[1])
+        while first < len(offsets) and offsets[first][0] == offsets[first][1]:
+            first += 1
+        end = bisect_left(offsets, stop, lo=first, key=lambda offset: offset[0])
+        while end < len(offsets) and offsets[end][1] <= following and encoded.ids[end] not in control:
+            end += 1
+        if end == len(offsets) or offsets[end][1] > following:
+            raise SetupError(
+                f"The chat template of {tokenizer.name_or_path} puts no control token after the assistant's answer: "
+                "the model could not learn to stop. Let tokenizer.chat_template write eos_token there."
+            )
+        answers.append((first, end + 1))
+    return answers

@@ -6,32 +6,20 @@ A chunk is a slice of the document's own token ids, so nothing is tokenised twic
     later parts  [BOS] header "(part k)" + text[a:b]  the header's ids, then the slice
     last part    ... [EOS]
 
-BOS only where the model's tokenizer adds one, EOS only where the document ends.
+BOS only where the model's tokenizer adds one, EOS only where the document ends. Where a cut falls is `boundaries`' job.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ftlib import tokens
+from ftlib.boundaries import KINDS, cuts_of
 from ftlib.errors import SetupError
 
-# Boundaries from best to worst; a cut falls before the match. Each is tried in the last half of the room left.
-_LINE = re.compile(r"(?<=\n)")
-_BLANK = re.compile(r"(?<=\n)(?:[ \t]*\n)+")
-BOUNDARIES: dict[str, list[re.Pattern[str]]] = {
-    "pages": [re.compile(r"^#{1,3} ", re.M), re.compile(r"^#{4,6} ", re.M), _BLANK, _LINE],
-    "code": [
-        re.compile(r"^(?:export |async |public |pub |def |class |func |fn |function |interface |type |const |@)", re.M),
-        _BLANK,
-        _LINE,
-    ],
-    "pull_request": [re.compile(r"^(?:diff --git |File: )", re.M), re.compile(r"^@@ ", re.M), _BLANK, _LINE],
-}
-KINDS = {"wiki": "pages", "docs": "pages", "code": "code", "pull_request": "pull_request"}
-_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.M)
+IGNORE = -100  # the label that torch's cross entropy skips
 
 
 def header(document: Mapping[str, Any], part: int = 1) -> str:
@@ -44,104 +32,117 @@ def header(document: Mapping[str, Any], part: int = 1) -> str:
     return f"- Page: {document['title']}{later}\n  Content:\n"
 
 
-def encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Token ids and character offsets of `text`; control strings in it (`</s>`, `<|im_end|>`) stay text."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True)
-    return encoded["input_ids"], encoded["offset_mapping"]
+def chunk(document: Mapping[str, Any], tokenizer: Any, max_length: int, overlap: int = 0) -> Iterator[dict[str, Any]]:
+    """Cut one document; see `chunk_documents`."""
+    return chunk_documents([document], tokenizer, max_length, overlap)
 
 
-def bos_ids(tokenizer: Any) -> list[int]:
-    """[bos_token_id] where the tokenizer puts a BOS before a text, else []."""
-    bos = tokenizer.bos_token_id
-    return [bos] if bos is not None and tokenizer("a")["input_ids"][:1] == [bos] else []
+def chunk_documents(
+    documents: Iterable[Mapping[str, Any]], tokenizer: Any, max_length: int, overlap: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Cut documents into samples of at most `max_length` tokens, header, BOS and EOS included.
 
+    The documents are read and tokenised in batches, on all cores; memory does not grow with their number.
 
-def count_tokens(documents: Iterable[Mapping[str, Any]], tokenizer: Any) -> list[dict[str, Any]]:
-    """Documents, characters and tokens by source: one dict a source, in the order of first appearance."""
-    table: dict[str, dict[str, Any]] = {}
-    for document in documents:
-        row = table.setdefault(
-            document["source"], {"source": document["source"], "documents": 0, "characters": 0, "tokens": 0}
-        )
-        row["documents"] += 1
-        row["characters"] += len(document["text"])
-        row["tokens"] += len(encode(tokenizer, document["text"])[0])
-    return list(table.values())
-
-
-def chunk(document: Mapping[str, Any], tokenizer: Any, max_length: int) -> Iterator[dict[str, Any]]:
-    """Cut a document into samples of at most `max_length` tokens, header, BOS and EOS included.
+    Args:
+        overlap: tokens of the part before that a later part begins with again, as context: they carry no loss, so that
+            every token of a document is trained on once. Exactly so many; where the first would be a piece of a
+            character (bytes of an emoji), the whole character.
 
     Yields:
-        dicts of input_ids (list of token ids), labels (all of them), document_id, source, part (from 1), start and end
-        (characters of document["text"]; the slices joined are the text).
+        dicts of input_ids, labels (the ids, -100 on the overlap), document_id, source, part (from 1), start, end
+        (characters of document["text"] that are new in this part: the slices joined are the text), body_start (where
+        its body begins; before `start` by the overlap) and replaced (characters in start:end that the tokenizer has no
+        token for).
 
     Raises:
-        SetupError: `max_length` leaves no room for text beside the header.
+        SetupError: a tokenizer with no EOS, a negative overlap, or no room for text beside header and overlap.
     """
-    text, first = document["text"], header(document)
-    bos, eos = bos_ids(tokenizer), [tokenizer.eos_token_id]
-    ids, offsets = encode(tokenizer, first + text)
-    shift = len(first)
-    boundaries = _boundaries(first + text, KINDS[document["source"]], shift)
-    position, part = 0, 1
+    if overlap < 0:
+        raise SetupError(f"overlap={overlap}: it must be 0 or more tokens.")
+    bos, eos = tokens.bos_ids(tokenizer), tokens.eos_id(tokenizer)
+    for batch in tokens.batches(map(_checked, documents), lambda document: len(document["text"])):
+        texts = [header(document) + document["text"] for document in batch]
+        for document, text, encoded in zip(batch, texts, tokens.encode_texts(tokenizer, texts), strict=True):
+            yield from _parts(document, text, encoded, tokenizer, max_length, overlap, bos, eos)
+
+
+def _checked(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = document.get("id", "a document without an id")
+    for field in ("id", "source", "title", "path", "text"):
+        if not isinstance(document.get(field), str):
+            raise SetupError(f"{name}: `{field}` must be a string, found {document.get(field)!r:.40}.")
+    if document["source"] not in KINDS:
+        raise SetupError(f"{name}: source={document['source']!r} is unknown; there are {', '.join(KINDS)}.")
+    return document
+
+
+def _parts(
+    document: Mapping[str, Any],
+    text: str,
+    encoded: tokens.Tokens,
+    tokenizer: Any,
+    max_length: int,
+    overlap: int,
+    bos: list[int],
+    eos: int,
+) -> Iterator[dict[str, Any]]:
+    """The parts of one document; `text` is its header and text, encoded in one pass."""
+    shift, ids = len(text) - len(document["text"]), encoded.ids
+    cuts = None
+    position, part, begin = 0, 1, 0  # the first new token, and the new text's first character, of this part
     while True:
         # From the second part on, the header is its own encode; ids of the first part hold theirs.
-        head = bos + (encode(tokenizer, header(document, part))[0] if part > 1 else [])
-        room = max_length - len(head) - len(eos)
-        stop = len(ids)
-        if stop - position > room:
-            stop = _cut(offsets, position, position + room, shift, boundaries)
-            if stop == position:
-                raise SetupError(
-                    f"{document['id']}: max_length={max_length} leaves no room for text after the header of "
-                    f"{len(encode(tokenizer, header(document, part))[0])} tokens. Raise max_length."
-                )
-        last = stop == len(ids)
-        sample = head + ids[position:stop] + (eos if last else [])
+        head = bos if part == 1 else bos + tokens.encode(tokenizer, header(document, part)).ids
+        back = _back(encoded, position, overlap, shift) if part > 1 and overlap else position
+        room = max_length - len(head) - (position - back)
+        stop, end, left = len(ids), len(document["text"]), len(ids) - position
+        if left + 1 > room:  # with EOS
+            cuts = cuts or cuts_of(text, document["source"], shift)
+            # All that is left would fit without EOS: then one token at least goes to the next part, with it.
+            stop = cuts.before(encoded, position, position + min(room, left - 1))
+            if stop <= position:
+                raise SetupError(_no_room(document, tokenizer, max_length, part, overlap))
+            end = encoded.start(stop) - shift
+        body = ids[back:stop]
+        sample = head + body if stop < len(ids) else [*head, *body, eos]
+        labels = list(sample)
+        if back < position:
+            labels[len(head) : len(head) + position - back] = [IGNORE] * (position - back)
         yield {
             "input_ids": sample,
-            "labels": list(sample),
+            "labels": labels,
             "document_id": document["id"],
             "source": document["source"],
             "part": part,
-            "start": max(0, offsets[position][0] - shift) if part > 1 else 0,
-            "end": len(text) if last else offsets[stop][0] - shift,
+            "start": begin,
+            "end": end,
+            "body_start": begin if back == position else encoded.start(back) - shift,
+            "replaced": _between(encoded.replaced, begin + shift, end + shift),
         }
-        if last:
+        if stop == len(ids):
             return
-        position, part = stop, part + 1
+        position, part, begin = stop, part + 1, end
 
 
-def _boundaries(text: str, kind: str, shift: int) -> list[list[int]]:
-    """Character positions of the possible cuts, one list for each rank of boundary."""
-    fences = [m.start() for m in _FENCE.finditer(text)] if kind == "pages" else []
-    ranks = []
-    for rank, pattern in enumerate(BOUNDARIES[kind]):
-        found = [m.start() for m in pattern.finditer(text) if m.start() > shift]
-        if kind == "pages" and rank < 2:
-            # A heading inside a fence is a comment of a code example.
-            found = [p for p in found if bisect_left(fences, p) % 2 == 0]
-        ranks.append(found)
-    return ranks
+def _back(encoded: tokens.Tokens, position: int, overlap: int, shift: int) -> int:
+    """The token that the overlap before `position` begins with: inside the text, at the start of a character."""
+    index = max(position - overlap, 0)
+    while index > 0 and encoded.start(index) < encoded.end(index - 1):
+        index -= 1
+    while index < position and encoded.start(index) < shift:  # the header is repeated anyway
+        index += 1
+    return index
 
 
-def _cut(offsets: list[tuple[int, int]], position: int, limit: int, shift: int, boundaries: list[list[int]]) -> int:
-    """The token to cut before: the last of the best boundaries in the second half of the room; `position` if none."""
-    limit = min(limit, len(offsets))
-    middle = position + (limit - position) // 2
+def _between(places: tuple[int, ...], start: int, end: int) -> int:
+    return bisect_left(places, end) - bisect_left(places, start)
 
-    def starts_character(index: int) -> bool:
-        # Tokens that share a character (bytes of an emoji) share its offsets: no cut between them.
-        return index > 0 and offsets[index][0] >= offsets[index - 1][1] and offsets[index][0] > shift
 
-    for rank in boundaries:
-        low, high = offsets[middle][0], offsets[min(limit, len(offsets) - 1)][0]
-        for place in reversed(rank[bisect_left(rank, low) : bisect_left(rank, high + 1)]):
-            index = bisect_left(offsets, (place, -1), position, limit + 1)
-            if position < index <= limit and offsets[index][0] == place and starts_character(index):
-                return index
-    for index in range(limit, position, -1):
-        if starts_character(index):
-            return index
-    return position
+def _no_room(document: Mapping[str, Any], tokenizer: Any, max_length: int, part: int, overlap: int) -> str:
+    taken = len(tokens.encode(tokenizer, header(document, part)))
+    beside = f"the header of {taken} tokens" + (f" and the overlap of {overlap}" if overlap else "")
+    return (
+        f"{document['id']}: max_length={max_length} leaves no room for text after {beside}. Raise max_length"
+        f"{' or lower overlap' if overlap else ''}."
+    )

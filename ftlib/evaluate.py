@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ftlib import metrics, runtime, sample
+from ftlib.audit import RAW_SOURCES
 from ftlib.inference import ARMS, arm, capped, generate, token_loss
-from ftlib.mixture import RAW_SOURCES
 from ftlib.synth import questions_path
 from ftlib.workspace import Workspace, read_jsonl, require
 

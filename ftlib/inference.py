@@ -45,7 +45,7 @@ def load_arms(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     except OSError as error:
         raise model_not_found(settings["model"], error) from error
     model = PeftModel.from_pretrained(base, folder / "adapter")
-    return model.eval(), load_tokenizer(settings["model"]), settings
+    return model.eval(), load_tokenizer(settings["model"], settings.get("chat_template", "own")), settings
 
 
 def arm(model: Any, name: str) -> Any:

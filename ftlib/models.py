@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ftlib import runtime
+from ftlib import runtime, sentencepiece_merges, templates
 from ftlib.errors import SetupError
+from ftlib.templates import ChatTemplate
 
 DEMO = "demo"
 RECIPE_MODEL = "unsloth/mistral-7b-instruct-v0.2"
@@ -103,11 +104,15 @@ def _dequantise(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str, chat_template: ChatTemplate = "own") -> Any:
     """The model's own tokenizer, with a padding token.
 
+    Args:
+        chat_template: "own", or "mistral-reference" for the format of Mistral's reference encoder.
+
     Raises:
-        SetupError: no such model, no fast tokenizer, no EOS token.
+        SetupError: no such model, no fast tokenizer, no EOS token, a reference where there is none, or a fast tokenizer
+            that disagrees with the model's SentencePiece file.
     """
     runtime.quiet_libraries()
     from transformers import AutoTokenizer
@@ -122,6 +127,14 @@ def load_tokenizer(name: str) -> Any:
         raise SetupError(
             f"{name}: the tokenizer has no end-of-text token (eos_token). Set one in tokenizer_config.json."
         )
+    sentencepiece_merges.mend(tokenizer)
+    if chat_template == "mistral-reference":
+        reference = templates.mistral_reference(tokenizer)
+        if reference is None:
+            raise SetupError(f"{name} is no Mistral Instruct model of v1 or v3: set chat_template='own'.")
+        tokenizer.chat_template = reference
+    elif chat_template != "own":
+        raise SetupError(f"chat_template={chat_template!r} is unknown: use 'own' or 'mistral-reference'.")
     # decode() must give the text back as it is, without joining punctuation.
     tokenizer.clean_up_tokenization_spaces = False
     if tokenizer.pad_token_id is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,13 @@ def bar(total: int, unit: str, what: str) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, unit=unit, desc=what, file=sys.stderr, mininterval=1.0, dynamic_ncols=False, ncols=100)
+
+
+def counted(items: Iterable[Any], what: str) -> Iterator[Any]:
+    """Yield `items` under a bar that shows how many there were; none for what takes less than a second."""
+    from tqdm import tqdm
+
+    yield from tqdm(items, desc=what, unit="", file=sys.stderr, delay=1.0, mininterval=1.0, unit_scale=True)
 
 
 @dataclass

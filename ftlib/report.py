@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ftlib import plots
-from ftlib.chat import IGNORE
+from ftlib.chunking import IGNORE
 from ftlib.evaluate import SETS
+from ftlib.tokens import control_ids
 from ftlib.workspace import atomic_write, write_json, write_jsonl
 
 # Terminal colours, other control characters, and marks that turn the direction of text: they would act on a reader's
@@ -70,13 +71,27 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else shown(value)
 
 
+def audit_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The audit as an HTML table with a line of sums; what happened nowhere takes no column."""
+    sums = {key: sum(row[key] for row in rows) if key != "source" else "all" for key in (rows[0] if rows else {})}
+    rare = ("near_duplicates", "system_merged", "replaced", "bos")
+    columns = {key: key.replace("_", " ") for key in sums if key not in rare or sums[key]}
+    return table([*rows, sums] if rows else [], columns)
+
+
 def coloured(row: Mapping[str, Any], tokenizer: Any) -> str:
-    """A training row as HTML, token by token: green carries loss, grey does not; hover shows the id."""
+    """A training row as HTML, token by token: green carries loss, grey does not; hover shows the id.
+
+    Control tokens have a frame: the same words in a file's text have none.
+    """
+    control = control_ids(tokenizer)
     spans = []
     for token, label in zip(row["input_ids"], row["labels"], strict=True):
         colour = "#15803d33" if label != IGNORE else "#8882"
+        frame = "outline:1px solid #8888;border-radius:2px;" if token in control else ""
+        # A piece of a character can't be shown by itself; its id can.
         text = shown(tokenizer.decode([token])).replace("\n", "↵\n")
-        spans.append(f'<span style="background:{colour}" title="{token}">{text}</span>')
+        spans.append(f'<span style="{frame}background:{colour}" title="{token}">{text}</span>')
     return f'<pre style="white-space:pre-wrap;line-height:1.7">{"".join(spans)}</pre>'
 
 

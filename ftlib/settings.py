@@ -10,6 +10,7 @@ from ftlib import runtime
 from ftlib.errors import SetupError
 from ftlib.mixture import MixtureConfig
 from ftlib.models import DEMO, RECIPE_MODEL
+from ftlib.templates import ChatTemplate
 
 Settings = TypeVar("Settings")
 
@@ -20,6 +21,8 @@ class TrainConfig:
 
     model: str = RECIPE_MODEL
     """A hub id, a folder, or "demo"."""
+    chat_template: ChatTemplate = "own"
+    """own: the tokenizer's; mistral-reference: as Mistral's own encoder writes it, where the tokenizer's differs."""
     max_length: int = 8192
     """Tokens of the longest row; the mixture must have been built with the same."""
     lora_r: int = 512

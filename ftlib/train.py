@@ -22,6 +22,7 @@ from ftlib.errors import SetupError
 from ftlib.mixture import Mixture, Order
 from ftlib.models import load_tokenizer, model_not_found, model_path
 from ftlib.progress import count_tokens_by_step, show_training
+from ftlib.rows import longest
 from ftlib.settings import TrainConfig, check_config, default_config, default_mixture
 from ftlib.workspace import plain, write_json, write_jsonl
 
@@ -52,7 +53,7 @@ def load_model(config: TrainConfig) -> tuple[Any, Any]:
     FastLanguageModel = _unsloth() if config.backend == "unsloth" else None
     import torch
 
-    tokenizer = load_tokenizer(config.model)
+    tokenizer = load_tokenizer(config.model, config.chat_template)
     on_gpu = torch.cuda.is_available()
     dtype = torch.bfloat16 if on_gpu and config.precision == "bf16" else torch.float32
     lora = {
@@ -116,14 +117,15 @@ def _plain_model(config: TrainConfig, dtype: Any, lora: dict[str, Any]) -> Any:
 def build_trainer(
     model: Any,
     tokenizer: Any,
-    rows: list[dict[str, Any]],
+    rows: Any,
     config: TrainConfig,
     folder: Path,
     order: Order = "mixed",
 ) -> Any:
-    """A TRL SFTTrainer over tokenised rows (dicts of input_ids and labels), its checkpoints under `folder`.
+    """A TRL SFTTrainer over tokenised rows, its checkpoints under `folder`.
 
     Args:
+        rows: a `datasets.Dataset` with input_ids and labels, as `Mixture.train`; or a list of such dicts.
         order: the mixture's; the rows of "raw_then_chat" are taken as they stand, all others are shuffled each epoch.
 
     Raises:
@@ -134,14 +136,13 @@ def build_trainer(
     from transformers import Trainer
     from trl import SFTConfig, SFTTrainer
 
-    longest = max(len(row["input_ids"]) for row in rows)
-    if longest > config.max_length:
+    if (length := longest(rows)) > config.max_length:
         raise SetupError(
-            f"A row has {longest} tokens, max_length is {config.max_length}: build the mixture with the same."
+            f"A row has {length} tokens, max_length is {config.max_length}: build the mixture with the same."
         )
     on_gpu = torch.cuda.is_available()
-    # Packing sorts rows by length, which would undo the order.
-    packing = config.packing and on_gpu and order != "raw_then_chat"
+    # Unsloth has no path for packed rows on a CPU. Packing sorts rows by length, which would undo the order.
+    packing = config.packing and (on_gpu or config.backend == "trl") and order != "raw_then_chat"
     sampling = "random" if packing else "group_by_length"
     wanted = {
         "learning_rate": config.learning_rate,
@@ -179,10 +180,9 @@ def build_trainer(
         gradient_checkpointing_kwargs={"use_reentrant": False},
         **wanted,
     )
-    columns = {name: [row[name] for row in rows] for name in ("input_ids", "labels")}
-    trainer = SFTTrainer(
-        model=model, processing_class=tokenizer, args=arguments, train_dataset=Dataset.from_dict(columns)
-    )
+    dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
+    dataset = dataset.select_columns(["input_ids", "labels"])
+    trainer = SFTTrainer(model=model, processing_class=tokenizer, args=arguments, train_dataset=dataset)
     if config.backend == "trl" and not on_gpu:
         # TRL 1.15's own loss is a Triton kernel, which has no CPU; transformers' gives the same number.
         trainer.compute_loss = Trainer.compute_loss.__get__(trainer)

@@ -77,13 +77,13 @@ for note in manifest["notes"]:
 # %%
 from IPython.display import HTML, Image, display
 
-from ftlib import chunking, models, plots, report
+from ftlib import models, plots, report, tokens
 from ftlib.workspace import read_jsonl
 
 name = model or models.default_model(runtime.accelerator().memory_gib)
 tokenizer = models.load_tokenizer(name)
 documents = list(read_jsonl(space.documents))
-counts = chunking.count_tokens(documents, tokenizer)
+counts = tokens.count_tokens(documents, tokenizer)
 display(HTML(report.table(counts)))
 print(f"{sum(row['tokens'] for row in counts):,} tokens in all, counted by the tokenizer of {name}")
 

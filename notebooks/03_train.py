@@ -50,7 +50,7 @@ all_data = False  # True for the last run: train on the held-out documents too, 
 max_steps = 0  # a cap on the optimizer steps; 0: none
 backend = "unsloth"  # or "trl": plain TRL + PEFT
 train_settings = {}  # any other field of TrainConfig, e.g. {"learning_rate": 1e-5, "lora_r": 256}
-mixture_settings = {}  # any other field of MixtureConfig, e.g. {"repeats": {"page_qa": 4}}
+mixture_settings = {}  # any other field of MixtureConfig, e.g. {"repeats": {"page_qa": 4}, "general": "chats.jsonl"}
 
 # %%
 from ftlib import runtime
@@ -64,8 +64,9 @@ print(space.root)
 
 # %%
 from dataclasses import asdict
+from pathlib import Path
 
-from ftlib import models, settings
+from ftlib import models, settings, templates
 from ftlib.workspace import is_done, read_json, read_jsonl, require, write_manifest
 
 require(space, "documents", "chats")
@@ -77,6 +78,8 @@ mixing = settings.changed(mixing, {"order": order, "all_data": all_data, **mixtu
 folder = space.run(run_name)
 plan = {"train": asdict(config), "mixture": asdict(mixing)}
 inputs = {"documents": space.documents, "chats": space.chats}
+if Path(mixing.general).is_file():
+    inputs["general"] = Path(mixing.general)
 done = is_done(folder, settings=plan, inputs=inputs)
 print(f"{machine.name}: {config.model}, r = {config.lora_r}, {config.max_length:,} tokens, {config.backend}")
 
@@ -88,27 +91,35 @@ print(f"{machine.name}: {config.model}, r = {config.lora_r}, {config.max_length:
 from ftlib.mixture import build_mixture
 from ftlib.train import PACKAGES, build_trainer, load_model, save_run, train
 
-lora_model, tokenizer = (None, models.load_tokenizer(config.model)) if done else load_model(config)
+lora_model, tokenizer = (
+    (None, models.load_tokenizer(config.model, config.chat_template)) if done else load_model(config)
+)
+if note := templates.difference(tokenizer):
+    print(note)
 mixture = build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
 
 # %% [markdown]
 # ## What the model will see
-# Tokens of one epoch, by source. Nothing is lost between the documents and this table: that is checked.
+# Tokens of one epoch, by source, counted in the rows themselves. Every token of every document is in them once, no row
+# has a second BOS or an end-of-text inside, and each carries loss: otherwise the cell above stops.
 
 # %%
+from itertools import islice
+
 from IPython.display import HTML, Image, display
 
 from ftlib import plots, report
 
-display(HTML(report.table(mixture.audit)))
+display(HTML(report.audit_table(mixture.audit)))
 
 # %% [markdown]
-# A raw row and a chat row, token by token: green carries loss, grey does not.
+# A raw row and a chat row as they are trained on, token by token: green carries loss, grey does not, a frame marks the
+# control tokens. Point at a token to see its id.
 
 # %%
 for wanted in (["wiki", "docs", "code"], ["page_qa", "page_instruction"]):
-    rows = [row for row in mixture.train if row["source"] in wanted and len(row["input_ids"]) < 400]
-    for row in rows[:1]:
+    rows = (row for row in mixture.train if row["source"] in wanted and len(row["input_ids"]) < 400)
+    for row in islice(rows, 1):
         display(HTML(f"<b>{report.shown(row['source'])} {report.shown(row['document_id'])}</b>"))
         display(HTML(report.coloured(row, tokenizer)))
 

@@ -77,6 +77,8 @@ inputs = {
 if not is_done(folder, settings=config, inputs=inputs):
     model, tokenizer, trained = load_arms(space.run(run_name))
     mixing = mixture.MixtureConfig(**run["settings"]["mixture"])
+    # Only the held-out rows are needed; the general chats were all trained on.
+    mixing = settings.changed(mixing, {"general": ""})
     rows = mixture.build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
     samples, results = evaluate(model, tokenizer, space, rows.validation, config)
     about = {

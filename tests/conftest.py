@@ -1,23 +1,12 @@
 """Real tokenizers and a model small enough to train in a second."""
 
-import json
 import os
-import shutil
-from pathlib import Path
 
 import pytest
+import tokenizers_of_all_kinds as kinds
 
 # Set before huggingface_hub is imported: nothing here needs the network.
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", UNSLOTH_DISABLE_STATISTICS="1")
-
-# Mistral 7B Instruct v0.2's own chat template.
-MISTRAL_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
-    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
-    "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}"
-    "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
-)
 
 
 @pytest.fixture(scope="session")
@@ -31,14 +20,44 @@ def smollm():
 @pytest.fixture(scope="session")
 def mistral(tmp_path_factory):
     """Mistral 7B Instruct v0.2's tokenizer: SentencePiece with byte fallback, BOS, `[INST]` as text."""
-    import mistral_common
-    from transformers import LlamaTokenizer
+    return kinds.mistral(tmp_path_factory.mktemp("mistral"))
 
-    folder = tmp_path_factory.mktemp("mistral")
-    shutil.copy(Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1", folder / "tokenizer.model")
-    config = {"add_bos_token": True, "tokenizer_class": "LlamaTokenizer", "chat_template": MISTRAL_TEMPLATE}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return LlamaTokenizer.from_pretrained(folder)
+
+@pytest.fixture(scope="session")
+def mistral_v3(tmp_path_factory):
+    """Mistral 7B Instruct v0.3's: `[INST]` is a control token."""
+    return kinds.mistral(tmp_path_factory.mktemp("mistral-v3"), "mistral_instruct_tokenizer_240323.model.v3")
+
+
+@pytest.fixture(scope="session")
+def llama2(mistral):
+    return kinds.llama2(mistral)
+
+
+@pytest.fixture(scope="session")
+def llama3(smollm):
+    return kinds.llama3(smollm)
+
+
+@pytest.fixture(scope="session")
+def qwen3(smollm):
+    return kinds.qwen3(smollm)
+
+
+@pytest.fixture(scope="session")
+def gemma(mistral):
+    return kinds.gemma(mistral)
+
+
+@pytest.fixture(scope="session")
+def tekken():
+    return kinds.tekken()
+
+
+@pytest.fixture(params=kinds.KINDS, scope="session")
+def any_tokenizer(request):
+    """Each kind in turn; for what must hold for every model."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(params=["smollm", "mistral"], scope="session")

@@ -1,16 +1,31 @@
 """ftlib.chat: the template's own ids, content that cannot end a turn, loss where it belongs."""
 
-from pathlib import Path
+import os
+import random
+import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tokenizers_of_all_kinds import MISTRAL_TEMPLATE, mistral_data
 
-from ftlib import chat
+from ftlib import chat, templates, tokens
 from ftlib.chat import IGNORE
 from ftlib.errors import SetupError
 
-CONTROL = ["</s>", "<s>", "<unk>", "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|im_end|>\n<|im_start|>system\n"]
+CONTROL = [
+    "</s>",
+    "<s>",
+    "<unk>",
+    "[INST]",
+    "[/INST]",
+    "<|eot_id|>",
+    "<start_of_turn>",
+    "<|im_end|>",
+    "<|im_start|>",
+    "<|endoftext|>",
+    "<|im_end|>\n<|im_start|>system\n",
+]
 PIECES = [
     "Hi",
     " there",
@@ -25,8 +40,8 @@ PIECES = [
     "<",
     "|im_",
     "/s>",
-    "[INST]",
-    "[/INST]",
+    "[INST",
+    "/INST]",
     "user",
 ]
 PIECES += [
@@ -53,7 +68,10 @@ def has_control(text: str) -> bool:
 
 
 contents = st.lists(parts, min_size=1, max_size=6).map("".join).filter(lambda t: t.strip() and not has_control(t))
-modest = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# FTLIB_EXAMPLES=5000 for a long search; the number holds for each kind of tokenizer.
+modest = settings(
+    max_examples=int(os.environ.get("FTLIB_EXAMPLES", 30)), deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def conversation(texts: list[str]) -> list[dict[str, str]]:
@@ -67,12 +85,35 @@ def chats(draw, content=contents):
     return conversation(draw(st.lists(content, min_size=2 * turns, max_size=2 * turns)))
 
 
-def allows_system(tokenizer) -> bool:
-    return "Only user and assistant" not in tokenizer.chat_template
+def takes_system(tokenizer) -> bool:
+    """By the template's own words, not by ftlib's probe."""
+    return not any(word in tokenizer.chat_template for word in ("Only user and", "not supported", "no system prompt"))
+
+
+def merged(messages):
+    """What a user would write by hand where there is no system prompt."""
+    if messages[0]["role"] != "system":
+        return messages
+    first = {"role": "user", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
+    return [first, *messages[2:]]
 
 
 def template_ids(tokenizer, messages, **more) -> list[int]:
     return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, **more)
+
+
+def plain(tokenizer, text: str) -> str:
+    """The text as the tokenizer can give it back."""
+    kind = tokenizer.backend_tokenizer
+    if kind.token_to_id("▁the") is not None:
+        text = text.replace("\u2581", " ")
+    return unicodedata.normalize("NFD", text) if type(kind.normalizer).__name__ == "NFC" else text
+
+
+def decoded(tokenizer, ids) -> str:
+    # Behind another token, since SentencePiece takes a space from the first of a text.
+    ahead = tokenizer("x", add_special_tokens=False)["input_ids"]
+    return plain(tokenizer, tokenizer.decode(ahead + ids, clean_up_tokenization_spaces=False).removeprefix("x"))
 
 
 def runs(tokenizer, encoded) -> list[str]:
@@ -83,9 +124,7 @@ def runs(tokenizer, encoded) -> list[str]:
         if label != IGNORE:
             run.append(token)
         elif run:
-            # Behind another token, since SentencePiece takes a space from the first of a text.
-            ahead = tokenizer("x", add_special_tokens=False)["input_ids"]
-            found.append(tokenizer.decode(ahead + run, clean_up_tokenization_spaces=False).removeprefix("x"))
+            found.append(decoded(tokenizer, run))
             run = []
     return found
 
@@ -97,38 +136,106 @@ def runs(tokenizer, encoded) -> list[str]:
 @given(messages=chats(), system=st.none() | contents)
 @example(messages=conversation(["\ue0000\ue001", "\ue0001\ue001"]), system=None)
 @example(messages=conversation(["user", "assistant"]), system="system")
-def test_ids_are_the_templates(tokenizer, messages, system):
-    if system is not None and allows_system(tokenizer):
+@example(messages=conversation(["  x \n", "\n y  \n\n"]), system=" z\n")
+def test_ids_are_the_templates(any_tokenizer, messages, system):
+    tokenizer = any_tokenizer
+    if system is not None:
         messages = [{"role": "system", "content": system}, *messages]
     encoded = chat.encode_chat(tokenizer, messages)
-    assert encoded["input_ids"] == template_ids(tokenizer, messages)
+    said = messages if takes_system(tokenizer) else merged(messages)
+    assert encoded["merged"] == (said is not messages)
+    assert encoded["input_ids"] == template_ids(tokenizer, said)
     assert encoded["labels"] == encoded["input_ids"]
     assert encoded["labels"] is not encoded["input_ids"]
+    assert encoded["replaced"] == 0
     prompt = messages[:-1]
-    assert chat.encode_prompt(tokenizer, prompt) == template_ids(tokenizer, prompt, add_generation_prompt=True)
+    said = prompt if takes_system(tokenizer) else merged(prompt)
+    assert chat.encode_prompt(tokenizer, prompt) == template_ids(tokenizer, said, add_generation_prompt=True)
 
 
-def test_ids_are_the_reference_encoders(mistral):
-    """With a template written to mistral-common's encoder (spaces outside the brackets), its ids."""
-    import mistral_common
-    from mistral_common.protocol.instruct.messages import AssistantMessage, UserMessage
+def test_exactly_one_bos_where_the_model_uses_one(any_tokenizer):
+    """But for Llama 2's template, which begins each exchange anew."""
+    messages = conversation(["Who?", "Me.", "<s> <|begin_of_text|>", "<s>"])
+    ids = chat.encode_chat(any_tokenizer, messages)["input_ids"]
+    bos = tokens.bos_ids(any_tokenizer)
+    assert ids[: len(bos)] == bos
+    exchanges = 2 if "<<SYS>>" in any_tokenizer.chat_template else 1
+    assert not bos or ids.count(bos[0]) == exchanges
+
+
+def test_many_chats_are_the_chats_one_by_one(any_tokenizer):
+    chats = [conversation(["Who?" * n, f"{n} </s><|im_end|>", "And?", "x" * n]) for n in range(1, 80)]
+    found = chat.encode_chats(any_tokenizer, chats, "assistant")
+    assert found == [chat.encode_chat(any_tokenizer, messages, "assistant") for messages in chats]
+
+
+# --- parity with Mistral's reference encoder --------------------------------------------------------------------------
+
+WORDS = "the |cat| |\n|  x|😀|é|[INST]|[/INST]|</s>|<s>|def f():\n    return 1\n|日本|\x00|\r\n|\t|a.b|#|e\u0301|\u2581"
+
+
+def generated(number: int, system: bool):
+    """Conversations of one to three exchanges, of awkward words."""
+    chance = random.Random(0)
+
+    def content():
+        while not (text := "".join(chance.choices(WORDS.split("|"), k=chance.randint(1, 8)))).strip():
+            pass
+        return text
+
+    for _ in range(number):
+        messages = conversation([content() for _ in range(2 * chance.randint(1, 3))])
+        if system and chance.random() < 0.3:
+            messages = [{"role": "system", "content": content()}, *messages]
+        yield messages
+
+
+@pytest.mark.parametrize(
+    ("fixture", "file"),
+    [("mistral", "tokenizer.model.v1"), ("mistral_v3", "mistral_instruct_tokenizer_240323.model.v3")],
+)
+def test_ids_are_the_reference_encoders(fixture, file, request, monkeypatch):
+    """mistral-common's own, on 600 conversations with control strings in them and, in some, a system prompt."""
+    from mistral_common.protocol.instruct.messages import AssistantMessage, SystemMessage, UserMessage
     from mistral_common.protocol.instruct.request import ChatCompletionRequest
+    from mistral_common.protocol.instruct.validator import ValidationMode
     from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
-    data = Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
-    messages = conversation(["Who are you?", "Hi", "  And then?\n", "Nothing: </s> is text."])
-    turns = [(AssistantMessage if m["role"] == "assistant" else UserMessage)(content=m["content"]) for m in messages]
-    request = ChatCompletionRequest(messages=turns[:3])
-    expected = MistralTokenizer.from_file(str(data)).encode_chat_completion(request).tokens
-    written = mistral.chat_template
-    try:
-        mistral.chat_template = written.replace("'[INST] '", "' [INST] '").replace(
-            "{{ message['content'] + eos_token }}", "{{ ' ' + message['content'] + eos_token }}"
-        )
-        assert chat.encode_prompt(mistral, messages[:3]) == expected
-        assert chat.encode_chat(mistral, messages)["input_ids"][: len(expected)] == expected
-    finally:
-        mistral.chat_template = written
+    kind = {"system": SystemMessage, "user": UserMessage, "assistant": AssistantMessage}
+    training = MistralTokenizer.from_file(str(mistral_data(file)), mode=ValidationMode.finetuning)
+    serving = MistralTokenizer.from_file(str(mistral_data(file)))
+    tokenizer = request.getfixturevalue(fixture)
+    monkeypatch.setattr(tokenizer, "chat_template", templates.mistral_reference(tokenizer))
+
+    def reference(encoder, messages):
+        turns = [kind[m["role"]](content=m["content"]) for m in messages]
+        return encoder.encode_chat_completion(ChatCompletionRequest(messages=turns)).tokens
+
+    conversations = list(generated(600, system=True))
+    encoded = chat.encode_chats(tokenizer, conversations)
+    for messages, row in zip(conversations, encoded, strict=True):
+        assert row["input_ids"] == reference(training, messages), messages
+    for messages in conversations[:100]:
+        assert chat.encode_prompt(tokenizer, messages[:-1]) == reference(serving, messages[:-1]), messages
+
+
+def test_a_template_that_differs_from_the_reference_is_said(mistral, mistral_v3, smollm, llama2, monkeypatch):
+    note = templates.difference(mistral)
+    assert "mistral-common's reference encoder (from token 1 on: [ INST ] against ▁[ INST ])" in note
+    assert "chat_template='mistral-reference'" in note
+    for tokenizer in (mistral, mistral_v3):
+        monkeypatch.setattr(tokenizer, "chat_template", templates.mistral_reference(tokenizer))
+        assert templates.difference(tokenizer) == ""
+    assert templates.difference(smollm) == templates.difference(llama2) == ""
+
+
+def test_the_reference_where_every_piece_gets_a_prefix(llama2, mistral, monkeypatch):
+    """A tokenizer that puts a space before every piece needs none in the template; the ids are the reference's."""
+    monkeypatch.setattr(llama2, "chat_template", MISTRAL_TEMPLATE)
+    monkeypatch.setattr(llama2, "chat_template", templates.mistral_reference(llama2))
+    monkeypatch.setattr(mistral, "chat_template", templates.mistral_reference(mistral))
+    for messages in generated(100, system=True):
+        assert chat.encode_chat(llama2, messages)["input_ids"] == chat.encode_chat(mistral, messages)["input_ids"]
 
 
 # --- control strings --------------------------------------------------------------------------------------------------
@@ -136,29 +243,42 @@ def test_ids_are_the_reference_encoders(mistral):
 
 @modest
 @given(messages=chats(), data=st.data())
-def test_content_makes_no_control_tokens(tokenizer, messages, data):
-    spiked = []
+def test_content_makes_no_control_tokens(any_tokenizer, messages, data):
+    tokenizer, spiked = any_tokenizer, []
     for message in messages:
         text = message["content"]
         for word in data.draw(st.lists(st.sampled_from(CONTROL), max_size=2)):
             at = data.draw(st.integers(0, len(text)))
             text = text[:at] + word + text[at:]
         spiked.append({**message, "content": text})
-    control = chat.control_ids(tokenizer)
+    control = tokens.control_ids(tokenizer)
 
     def controls(messages, loss_on="all", key="input_ids"):
         return [token for token in chat.encode_chat(tokenizer, messages, loss_on)[key] if token in control]
 
     assert controls(spiked) == controls(messages)
-    assert controls(spiked, "assistant", "labels") == [tokenizer.eos_token_id] * (len(messages) // 2)
+    ends = controls(spiked, "assistant", "labels")
+    assert len(ends) == len(messages) // 2 and len(set(ends)) == 1
     # And the ids still say the same text.
     ids = chat.encode_chat(tokenizer, spiked)["input_ids"]
     text = tokenizer.apply_chat_template(spiked, tokenize=False)
-    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text.replace("\u2581", " ")
+    said = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    if "<<SYS>>" in tokenizer.chat_template:  # Llama 2's tokenizer puts a space behind each control token
+        said, text = said.replace(" ", ""), text.replace("\u2581", " ").replace(" ", "")
+    assert plain(tokenizer, said) == plain(tokenizer, text)
     prompt = chat.encode_prompt(tokenizer, spiked[:-1])
     assert len([i for i in prompt if i in control]) == len(
         [i for i in template_ids(tokenizer, messages[:-1], add_generation_prompt=True) if i in control]
     )
+
+
+def test_a_character_without_a_token_ends_no_turn(smollm):
+    """SmolLM2's tokenizer makes <|endoftext|> of it."""
+    messages = conversation(["Is it \x04?", "No: \x06 and \U00050000 <|im_end|>"])
+    row = chat.encode_chat(smollm, messages, "assistant")
+    assert row["replaced"] == 3
+    assert smollm.decode(row["input_ids"]).count("\ufffd") == 3
+    assert 0 not in row["input_ids"] and row["input_ids"].count(2) == 3  # the default system prompt's, and two turns'
 
 
 def test_the_frame_is_the_same_around_control_strings(tokenizer):
@@ -179,23 +299,33 @@ def test_the_frame_is_the_same_around_control_strings(tokenizer):
 
 @modest
 @given(messages=chats(), system=st.none() | contents)
-def test_loss_falls_on_the_answers_and_their_ends(tokenizer, messages, system):
-    if system is not None and allows_system(tokenizer):
+def test_loss_falls_on_the_answers_and_their_ends(any_tokenizer, messages, system):
+    tokenizer = any_tokenizer
+    if system is not None:
         messages = [{"role": "system", "content": system}, *messages]
     encoded = chat.encode_chat(tokenizer, messages, "assistant")
-    assert encoded["input_ids"] == template_ids(tokenizer, messages)
+    assert encoded["input_ids"] == chat.encode_chat(tokenizer, messages)["input_ids"]
     answers = [message["content"] for message in messages if message["role"] == "assistant"]
     found = runs(tokenizer, encoded)
-    assert len(found) == len(answers)
+    assert len(found) == len(encoded["answers"]) == len(answers)
     for said, answer in zip(found, answers, strict=True):
-        expected = (answer + tokenizer.eos_token).replace("\u2581", " ")
-        assert said.endswith(expected)
-        # A token may reach over the border: "\n" + "\n", "]" + "(".
-        extra = said.removesuffix(expected)
-        assert len(extra) <= 2 and "<|im_start|>assistant\n [/INST]".find(extra) >= 0
+        wanted = plain(tokenizer, answer).strip()
+        body = said.removesuffix(" </s>").removesuffix(tokenizer.eos_token).removesuffix("<end_of_turn>")
+        assert len(body) < len(said)  # it ends in the token that ends the turn
+        # A token may reach over the border, "\n" + "\n" or "](" + "("; and templates trim.
+        assert wanted in body and len(body.replace(wanted, "", 1).strip()) <= 2
 
 
-def test_labels_of_a_plain_chat_to_the_token(smollm, mistral):
+def test_labels_of_a_plain_chat_to_the_token(smollm, mistral, llama2, llama3, gemma, qwen3):
+    messages = conversation(["Who?", "Me.", "Where?", "Here."])
+    for tokenizer, first, end in (
+        (llama2, " ", " </s>"),  # "▁Me" is one token
+        (llama3, "", "<|eot_id|>"),
+        (gemma, "", "<end_of_turn>"),
+        (qwen3, "", "<|im_end|>"),
+    ):
+        found = runs(tokenizer, chat.encode_chat(tokenizer, messages, "assistant"))
+        assert found == [f"{first}Me.{end}", f"{first}Here.{end}"]
     messages = conversation(["Who?", "Me.", "Where?", "Here, </s> and <|im_end|>."])
     for tokenizer in (smollm, mistral):
         found = runs(tokenizer, chat.encode_chat(tokenizer, messages, "assistant"))
@@ -266,10 +396,62 @@ def test_the_last_word(smollm):
         chat.encode_prompt(smollm, conversation(["x", "y"]))
 
 
-def test_a_template_that_knows_no_system_message(mistral):
+@pytest.mark.parametrize("name", ["mistral", "gemma", "tekken"])
+def test_a_template_that_knows_no_system_message(name, request):
+    tokenizer = request.getfixturevalue(name)
     messages = [{"role": "system", "content": "Be brief."}, *conversation(["x", "y"])]
-    with pytest.raises(SetupError, match="mistral.* refused the messages: .*roles must alternate"):
-        chat.encode_chat(mistral, messages)
+    for encode, chatted in ((chat.encode_chat, messages), (chat.encode_prompt, messages[:-1])):
+        with pytest.raises(SetupError, match="refused the messages: .*; set system='merge'"):
+            encode(tokenizer, chatted, system="refuse")
+    row = chat.encode_chat(tokenizer, messages)
+    assert row["merged"]
+    assert row["input_ids"] == template_ids(tokenizer, conversation(["Be brief.\n\nx", "y"]))
+
+
+def test_a_template_that_leaves_a_system_message_out(smollm, monkeypatch):
+    template = smollm.chat_template.replace("{% for message in messages %}", "{% for message in messages[1:] %}", 1)
+    silent = "{% for m in messages %}{% if m.role != 'system' %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+    assert template != smollm.chat_template
+    messages = [{"role": "system", "content": "Be brief."}, *conversation(["x", "y"])]
+    monkeypatch.setattr(smollm, "chat_template", silent)
+    with pytest.raises(SetupError, match="leaves out or repeats a message .*without system prompts set system='merge'"):
+        chat.encode_chat(smollm, messages, system="refuse")
+    assert smollm.decode(chat.encode_chat(smollm, messages)["input_ids"]) == "Be brief.\n\nx<|im_end|>y<|im_end|>"
+
+
+# --- chats that are too long ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_turns(smollm):
+    messages = conversation(["Who is it?", "It is me, and so on. " * 3, "Where are you now?", "Here, there. " * 5])
+    return chat.encode_chat(smollm, messages, "assistant")
+
+
+def test_a_chat_that_fits_is_left_as_it_is(two_turns):
+    whole = len(two_turns["input_ids"])
+    for overflow in ("drop", "cut", "refuse"):
+        assert chat.fit(two_turns, whole, overflow) == (two_turns, "whole")
+    with pytest.raises(SetupError, match=rf"it has {whole} tokens, over max_length={whole - 1}\. Raise max_length"):
+        chat.fit(two_turns, whole - 1, "refuse")
+    assert chat.fit(two_turns, whole - 1, "drop") == (None, "dropped")
+
+
+def test_a_cut_falls_into_an_answer_or_behind_it(two_turns):
+    """Never into a question: a row would end in words that nobody answers."""
+    (first, first_end), (second, second_end) = two_turns["answers"]
+    seen = set()
+    for length in range(1, len(two_turns["input_ids"])):
+        row, how = chat.fit(two_turns, length, "cut")
+        if length <= first:
+            assert (row, how) == (None, "dropped")
+            continue
+        end = length if length <= first_end else first_end if length <= second else min(length, second_end)
+        assert how == "truncated" and row is not None
+        assert row["input_ids"] == two_turns["input_ids"][:end] and row["labels"] == two_turns["labels"][:end]
+        assert row["labels"][-1] != IGNORE
+        seen.add(end)
+    assert {first + 1, first_end, second + 1, second_end} <= seen and first_end + 1 not in seen
 
 
 @pytest.mark.parametrize(
@@ -277,8 +459,17 @@ def test_a_template_that_knows_no_system_message(mistral):
     [
         (None, "has no chat template"),
         (
-            "{% for m in messages %}{% if m.role != 'system' %}{{ m.content }}|{% endif %}{% endfor %}",
+            "{% for m in messages %}{% if m.role != 'user' %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}",
             "leaves out or repeats",
+        ),
+        # Nothing says that the answer is over: the model would not learn to stop.
+        (
+            "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
+            "no control token after the assistant's",
+        ),
+        (
+            "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}{% endfor %}",
+            "no control token after the assistant's",
         ),
         ("{% for m in messages %}{{ m.content }}|{{ m.content }}|{% endfor %}", "leaves out or repeats a message"),
         ("{% for m in messages %}{{ m.content | upper }}|{% endfor %}", "rewrites a message: 's'"),

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
-from ftlib import models
+from ftlib import models, sentencepiece_merges
 from ftlib.errors import SetupError
+from ftlib.models import load_tokenizer
 
 
 def test_names_that_resolve(tiny_model, tmp_path, monkeypatch):
@@ -109,3 +111,52 @@ def test_a_padding_token_is_found(tiny_model, tmp_path):
 def test_the_model_that_fits_the_card():
     assert models.default_model(0.0) == models.default_model(15.0) == "demo"
     assert models.default_model(39.6) == models.default_model(79.6) == models.RECIPE_MODEL
+
+
+# --- tokenizers made from a SentencePiece file ------------------------------------------------------------------------
+
+INDENTED = "if x:\n    return  y\n\n        # two\n\tz =   1"
+
+
+def test_a_bare_sentencepiece_file_gives_the_models_tokens(mistral, mistral_v3):
+    """transformers alone merges runs of spaces first: indented code would get tokens the model never saw."""
+    from sentencepiece import SentencePieceProcessor
+    from transformers import AutoTokenizer
+
+    for tokenizer in (mistral, mistral_v3):
+        reference = SentencePieceProcessor(model_file=str(tokenizer.vocab_file))
+        assert tokenizer(INDENTED, add_special_tokens=False)["input_ids"] == reference.encode(INDENTED)
+        assert tokenizer.decode(tokenizer(INDENTED)["input_ids"], skip_special_tokens=True) == INDENTED
+        assert tokenizer(INDENTED)["input_ids"][0] == tokenizer.bos_token_id
+    alone = AutoTokenizer.from_pretrained(Path(mistral.vocab_file).parent)
+    assert alone(INDENTED, add_special_tokens=False)["input_ids"] != mistral(INDENTED)["input_ids"][1:]
+
+
+def test_a_mended_tokenizer_stays_mended_when_it_is_saved(mistral, tmp_path):
+    """As beside an adapter: the folder's tokenizer.json is what is read then."""
+    mistral.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "mistral"}')
+    again = load_tokenizer(str(tmp_path))
+    assert again(INDENTED)["input_ids"] == mistral(INDENTED)["input_ids"]
+
+
+def test_a_sentencepiece_file_of_another_model_is_refused(mistral, mistral_v3):
+    import copy
+
+    wrong = copy.deepcopy(mistral_v3)
+    wrong.vocab_file = mistral.vocab_file
+    with pytest.raises(SetupError, match=r"the fast tokenizer disagrees with tokenizer\.model.*tokenizer\.json"):
+        sentencepiece_merges.mend(wrong)
+
+
+def test_mistrals_reference_template(mistral, smollm):
+    folder = str(Path(mistral.vocab_file).parent)
+    own, reference = (load_tokenizer(folder, name) for name in ("own", "mistral-reference"))
+    chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi"}]
+    # The reply's token (DESIGN.md): 23809 with the tokenizer's own template, 15359 with the reference's.
+    assert own.apply_chat_template(chat, return_dict=False)[-2] == 23809
+    assert reference.apply_chat_template(chat, return_dict=False)[-2] == 15359
+    with pytest.raises(SetupError, match="demo is no Mistral Instruct model .*set chat_template='own'"):
+        load_tokenizer("demo", "mistral-reference")
+    with pytest.raises(SetupError, match="chat_template='x' is unknown"):
+        load_tokenizer("demo", "x")  # type: ignore[arg-type]

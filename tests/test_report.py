@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from ftlib import plots, report
+from ftlib.chat import encode_chat
+from ftlib.chunking import IGNORE
 from ftlib.evaluate import SETS, summarise, verdict
 
 HOSTILE = "<script>alert(1)</script>\x1b[31mred\x1b[0m \u202eabc | `x` $a$ & <b>"
@@ -103,3 +105,31 @@ def test_table_of_nothing_and_of_hostile_keys():
 def test_figures_take_any_text():
     assert report.png(plots.bars({"a $x_1$ b": 3, "<b>": 1}, "t", "files")).startswith(b"\x89PNG")
     assert report.png(plots.loss_curve([{"step": 1, "loss": 2.0}])).startswith(b"\x89PNG")
+
+
+# --- the audit and the coloured view ----------------------------------------------------------------------------------
+
+
+def test_the_audits_table_has_sums_and_no_empty_columns():
+    rows = [
+        {"source": "code", "documents": 2, "rows": 3, "tokens": 1200, "dropped": 0, "replaced": 0, "bos": 3},
+        {"source": "<b>", "documents": 1, "rows": 1, "tokens": 34, "dropped": 0, "replaced": 0, "bos": 1},
+    ]
+    text = report.audit_table(rows)
+    assert "replaced" not in text and "dropped" in text
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", text)[-6:] == ["all", "3", "4", "1,234", "0", "4"]
+    assert "&lt;b&gt;" in text
+    rows[1]["replaced"] = 7
+    assert "replaced" in report.audit_table(rows)
+    assert "<table>" in report.audit_table([])
+
+
+def test_the_coloured_view_says_what_is_control_and_what_is_text(smollm):
+    messages = [{"role": "user", "content": "Hi <|im_end|>"}, {"role": "assistant", "content": "<b>Yes</b>"}]
+    row = encode_chat(smollm, messages, "assistant")
+    parts = re.findall(r'<span style="([^"]*)" title="(\d+)">([^<]*)</span>', report.coloured(row, smollm))
+    assert [int(number) for _, number, _ in parts] == row["input_ids"]
+    for (style, number, _), label in zip(parts, row["labels"], strict=True):
+        assert ("#15803d33" in style) == (label != IGNORE)
+        assert ("outline" in style) == (int(number) in (1, 2))
+    assert "".join(text for style, _, text in parts if "outline" in style).count("&lt;|im_end|&gt;") == 3

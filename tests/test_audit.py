@@ -1,0 +1,121 @@
+"""ftlib.audit: counts of hand-made rows, and every kind of fault found."""
+
+import pytest
+
+from ftlib.audit import audit, new_tally
+from ftlib.chunking import IGNORE
+from ftlib.errors import SetupError
+from ftlib.rows import store
+
+
+def row(source, ids, labels=None, document_id="d"):
+    labels = list(ids) if labels is None else labels
+    return {"source": source, "document_id": document_id, "input_ids": ids, "labels": labels, "split": "train"}
+
+
+def tally(**counts):
+    return new_tally() | counts
+
+
+def made(train=(), validation=()):
+    """What was counted while such rows were made."""
+    tallies: dict[str, dict[str, int]] = {}
+    for rows, prefix in ((train, ""), (validation, "validation_")):
+        for one in rows:
+            entry = tallies.setdefault(one["source"], new_tally())
+            entry[f"{prefix}rows"] += 1
+            entry[f"{prefix}tokens"] += len(one["input_ids"])
+    return tallies
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_hand_made_case(mistral, tmp_path, stored):
+    bos, eos = mistral.bos_token_id, mistral.eos_token_id
+    train = [
+        row("code", [bos, 10, 11]),
+        row("code", [bos, 12, eos]),
+        row("page_qa", [bos, 10, eos, 11, eos], [IGNORE, IGNORE, IGNORE, 11, eos]),
+    ]
+    validation = [row("wiki", [bos, 3, eos]), row("page_qa", [bos, 4])]
+    tallies = {
+        "code": tally(documents=1, rows=2, tokens=6, replaced=5),
+        "page_qa": tally(
+            documents=4, dropped=2, truncated=1, near_duplicates=3, system_merged=1, rows=1, tokens=5,
+            validation_rows=1, validation_tokens=2,
+        ),
+        "wiki": tally(documents=1, validation_rows=1, validation_tokens=3),
+    }  # fmt: skip
+    names = (
+        "source documents rows tokens tokens_with_loss validation_rows dropped truncated near_duplicates system_merged "
+        "replaced bos eos"
+    ).split()
+    if stored:
+        train, validation = store(train, tmp_path), store(validation, tmp_path, "validation")
+    assert audit(train, validation, tallies, mistral) == [
+        dict(zip(names, ("code", 1, 2, 6, 4, 0, 0, 0, 0, 0, 5, 2, 1), strict=True)),
+        dict(zip(names, ("page_qa", 4, 1, 5, 2, 1, 2, 1, 3, 1, 0, 1, 2), strict=True)),
+        dict(zip(names, ("wiki", 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0), strict=True)),
+    ]
+
+
+FAULTS = [
+    ("code", [1, 1, 10, 2], None, r"has a BOS token at position 1; one was expected"),
+    ("code", [1, 10, 1, 2], None, r"has a BOS token at position 2"),
+    ("code", [10, 11, 2], None, r"has 0 BOS tokens and does not begin with one"),
+    ("code", [10, 1, 2], None, r"has 1 BOS tokens and does not begin with one"),
+    ("code", [1, 10, 2, 11], None, r"has the control token 2 inside its text, at position 2"),
+    ("code", [1, 10, 0, 11, 2], None, r"has the control token 0 inside its text, at position 2"),
+    ("page_qa", [10, 11, 2], None, "has 0 BOS tokens"),
+    ("page_qa", [1, 10, 1, 11, 2], None, "has a BOS token at position 2"),
+    ("page_qa", [1, 10, 2], [IGNORE] * 3, "carries no loss; it would teach nothing"),
+    ("page_qa", [1, 10, 2], [1, IGNORE, IGNORE], "carries no loss"),  # nothing predicts the first token
+    ("page_qa", [1, 10, 2], [1, 2, 10], "has labels that are not its own tokens"),
+    ("page_qa", [1, 10, 2], [1, 10], "has labels that are not its own tokens"),
+]
+
+
+@pytest.mark.parametrize(("source", "ids", "labels", "reason"), FAULTS)
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_fault_is_found(mistral, source, ids, labels, reason, held_out):
+    good, bad = row(source, [1, 10, 11, 2]), row(source, ids, labels, "code:bad")
+    audit([good], [good], made([good], [good]), mistral)
+    train, validation = ([good], [bad]) if held_out else ([good, bad], [])
+    with pytest.raises(SetupError, match=f"A row of code:bad {reason}"):
+        audit(train, validation, made(train, validation), mistral)
+
+
+def test_llama_2_begins_each_exchange_anew(llama2, mistral):
+    """A BOS behind an EOS is that template's own; inside raw text it never is."""
+    ids = [1, 10, 2, 1, 11, 2]
+    assert audit([row("page_qa", ids)], [], made([row("page_qa", ids)]), llama2)[0]["bos"] == 2
+    with pytest.raises(SetupError, match="has a BOS token at position 3"):
+        audit([row("code", ids)], [], made([row("code", ids)]), llama2)
+
+
+def test_a_model_without_a_bos(smollm):
+    ids = [100, 101, smollm.eos_token_id]
+    (entry,) = audit([row("code", ids)], [], made([row("code", ids)]), smollm)
+    assert (entry["bos"], entry["eos"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"rows": 3}, "code: 3 rows were made, 2 are in the mixture"),
+        ({"tokens": 1009}, "code: 1,009 tokens were made, 6 are in the mixture"),
+        ({"validation_rows": 0}, "code: 0 validation rows were made, 1 are in the mixture"),
+        ({"validation_tokens": 4}, "code: 4 validation tokens were made, 3 are in the mixture"),
+    ],
+)
+def test_a_loss_is_found(mistral, change, reason):
+    rows = [row("code", [1, 10, 2])] * 2
+    tallies = made(rows, rows[:1])
+    audit(rows, rows[:1], tallies, mistral)
+    tallies["code"] |= change
+    with pytest.raises(SetupError, match=reason):
+        audit(rows, rows[:1], tallies, mistral)
+
+
+def test_rows_that_nobody_made(mistral):
+    with pytest.raises(SetupError, match="Rows of 'code' are in the mixture that nothing made"):
+        audit([row("code", [1, 10, 2])], [], {}, mistral)

@@ -1,0 +1,138 @@
+"""ftlib.boundaries: where a text may be cut, found by the words alone and by the tokens there are."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from ftlib.boundaries import cuts_of
+
+
+@dataclass
+class Pieces:
+    """Tokens made by hand: pieces of a text, one after the other."""
+
+    pieces: list[str]
+
+    def start(self, index):
+        return sum(map(len, self.pieces[:index]))
+
+    def end(self, index):
+        return self.start(index + 1)
+
+
+def places(text, source, rank=0):
+    """The texts that begin at the boundaries of a rank."""
+    return [text[place:].split("\n")[0] for place in cuts_of(text, source, 0).ranks[rank]]
+
+
+FENCED = """Intro
+```sh
+# a comment
+```
+# one
+~~~
+# a comment
+```
+# still inside: the other kind of fence
+~~~
+# two
+````md
+```
+# inside: a shorter fence
+```
+````
+# three
+``` not `a fence` ```
+# four
+```python
+# never closed
+"""
+
+
+def test_headings_outside_fences():
+    assert places(FENCED, "docs") == ["# one", "# two", "# three", "# four"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x\n# One\n## Two\n### Three\n#### Four\n#no\n", ["# One", "## Two", "### Three"]),
+        ("x\n= One\n== Two\n=== Three\n==== Four\n", ["= One", "== Two", "=== Three"]),  # AsciiDoc, MediaWiki
+        ("x\n\nTitle\n=====\n\ntext\n\nSub\n---\n", ["Title", "Sub"]),  # Markdown, reStructuredText
+        ("x\r\n# One\r\n\r\nTitle\r\n=====\r\n", ["# One\r", "Title\r"]),
+        ("a | b\n--- | ---\n* bullet\n- bullet\n", []),
+    ],
+)
+def test_headings_of_wikis(text, found):
+    assert places(text, "wiki") == found
+
+
+CODE = """import os
+
+# What it does,
+# in two lines.
+@cached
+def one():
+    def inner():
+        pass
+
+/** Doc
+ * of two.
+ */
+export function two() {
+}
+
+x = 1
+async fn three() {}
+class Four:
+default = 5
+constant = 6
+"""
+
+
+def test_definitions_with_what_stands_above_them():
+    assert places(CODE, "code") == ["# What it does,", "/** Doc", "async fn three() {}", "class Four:"]
+
+
+def test_files_and_hunks_of_a_pull_request():
+    text = "Title\nFile: a, Status: added\n@@ -1 +1 @@\n+x\n @@ no\ndiff --git a/x b/x\n"
+    assert places(text, "pull_request") == ["File: a, Status: added", "diff --git a/x b/x"]
+    assert places(text, "pull_request", 1) == ["@@ -1 +1 @@"]
+
+
+def test_lines_of_every_kind():
+    text = "one\ntwo\r\nthree\rfour\n\nfive"
+    assert places(text, "code", 2) == ["two\r", "three\rfour", "four", "", "five"]
+    assert [text[place:] for place in cuts_of(text, "code", 0).ranks[1]] == ["\nfive"]
+
+
+def test_a_boundary_inside_a_token():
+    """SmolLM2 has one token for a line's end and the next line's indentation: the cut falls before the line's end."""
+    tokens = Pieces(["if", " x", ":", "\n   ", " y", ";\n", "   ", " z"])
+    cuts = cuts_of("".join(tokens.pieces), "code", 0)
+    assert cuts.before(tokens, 0, 4) == 3
+    assert cuts.before(tokens, 2, 7) == 6  # a line's end that a token ends with
+    glued = Pieces(["aa", "a;\n b", "bb", "bb"])  # no cut inside, nor before what is not white space
+    assert cuts_of("".join(glued.pieces), "code", 0).before(glued, 0, 3) == 3
+
+
+def test_pieces_of_a_character_are_not_parted():
+    @dataclass
+    class Bytes:
+        """Four tokens for each emoji, as byte fallback has them."""
+
+        def start(self, index):
+            return index // 4
+
+        def end(self, index):
+            return index // 4 + 1
+
+    cuts = cuts_of("😀" * 10, "docs", 0)
+    assert [cuts.before(Bytes(), 4, limit) for limit in (4, 5, 7, 8, 11, 12)] == [4, 4, 4, 8, 8, 12]
+
+
+def test_a_long_comment_is_no_hang():
+    """The comment above a definition is looked for in a bounded number of lines."""
+    text = "# a comment\n" * 200_000 + "def f():\n"
+    found = cuts_of(text, "code", 0).ranks[0]
+    assert len(found) == 1 and text[found[0] :].count("\n") == 41

@@ -1,0 +1,63 @@
+"""ftlib.similar: the same question is found, another one in nearly the same words is not."""
+
+import random
+
+import pytest
+
+from ftlib.similar import alike, near_duplicates, signature
+
+SAME = [
+    ("What is the default port of Tidewatch?", "what is the default port of tidewatch"),
+    ("What is the default port of `tidewatch`?", "Please, what is the default port of the tidewatch?"),
+    ("Which file holds src/app/main.py's settings?", "Which file holds src/app/main.py's settings ?"),
+    ("日本語の質問ですか", "日本語の質問ですか？"),
+    (
+        "How does manage-frontend decide which banner a signed-in reader with a paper subscription sees first?",
+        "How does manage-frontend decide which banner the signed-in reader with a paper subscription sees first",
+    ),
+    ("???", "!!!"),
+]
+OTHER = [
+    ("What is the default port of Tidewatch?", "What is the default host of Tidewatch?"),
+    ("What does the src/a.py file in X look like?", "What does the src/b.py file in X look like?"),
+    ("What changed in pull request #12?", "What changed in pull request #13?"),
+    ("What is the limit in version 1.2?", "What is the limit in version 1.3?"),
+    ("What does getUser return?", "What does getUsers return?"),
+    ("Is it fast?", "Is it not fast?"),
+    ("Why?", "How?"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_the_same_question(one, other):
+    assert alike(signature(one), signature(other))
+    assert near_duplicates([one, "Something else entirely, with words"], [other]) == [0]
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER)
+def test_another_question(one, other):
+    assert not alike(signature(one), signature(other))
+    assert near_duplicates([one], [other]) == []
+
+
+def test_the_index_finds_what_comparing_all_pairs_finds():
+    chance = random.Random(0)
+    words = [f"word{chr(97 + n)}{chr(97 + n // 26)}" for n in range(60)]
+
+    def question():
+        return " ".join(chance.choices(words[:30], k=chance.randint(3, 25)))
+
+    theirs = [question() for _ in range(150)]
+    mine = [question() for _ in range(50)]
+    for text in theirs[:100]:  # one word changed, added or left out
+        parts = text.split()
+        at = chance.randrange(len(parts))
+        mine.append(" ".join(chance.choice([parts[:at] + parts[at + 1 :], [*parts, chance.choice(words)], parts])))
+    expected = [n for n, text in enumerate(mine) if any(alike(signature(text), signature(t)) for t in theirs)]
+    assert near_duplicates(mine, theirs) == expected and 20 < len(expected) < 140
+
+
+def test_many_questions_of_one_template_are_no_work():
+    theirs = [f"What does the src/file{n}.ts file in the shop repository look like?" for n in range(20_000)]
+    mine = [f"What does the lib/file{n}.ts file in the shop repository look like?" for n in range(2_000)]
+    assert near_duplicates([*mine, theirs[7]], theirs) == [2_000]  # all pairs would be 40 million comparisons
