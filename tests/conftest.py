@@ -87,3 +87,18 @@ def tiny_model(smollm, tmp_path_factory):
     LlamaForCausalLM(config).save_pretrained(folder)
     smollm.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def documents():
+    """120 documents, of the sample's code among others; about a quarter is held out."""
+    import records
+
+    return records.documents()
+
+
+@pytest.fixture(scope="session")
+def chats():
+    import records
+
+    return records.chats()

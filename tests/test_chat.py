@@ -1,15 +1,14 @@
 """ftlib.chat: the template's own ids, content that cannot end a turn, loss where it belongs."""
 
 import os
-import random
 import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tokenizers_of_all_kinds import MISTRAL_TEMPLATE, mistral_data
+from tokenizers_of_all_kinds import conversation
 
-from ftlib import chat, templates, tokens
+from ftlib import chat, tokens
 from ftlib.chat import IGNORE
 from ftlib.errors import SetupError
 
@@ -72,10 +71,6 @@ contents = st.lists(parts, min_size=1, max_size=6).map("".join).filter(lambda t:
 modest = settings(
     max_examples=int(os.environ.get("FTLIB_EXAMPLES", 30)), deadline=None, suppress_health_check=list(HealthCheck)
 )
-
-
-def conversation(texts: list[str]) -> list[dict[str, str]]:
-    return [{"role": "assistant" if n % 2 else "user", "content": text} for n, text in enumerate(texts)]
 
 
 @st.composite
@@ -167,75 +162,6 @@ def test_many_chats_are_the_chats_one_by_one(any_tokenizer):
     chats = [conversation(["Who?" * n, f"{n} </s><|im_end|>", "And?", "x" * n]) for n in range(1, 80)]
     found = chat.encode_chats(any_tokenizer, chats, "assistant")
     assert found == [chat.encode_chat(any_tokenizer, messages, "assistant") for messages in chats]
-
-
-# --- parity with Mistral's reference encoder --------------------------------------------------------------------------
-
-WORDS = "the |cat| |\n|  x|😀|é|[INST]|[/INST]|</s>|<s>|def f():\n    return 1\n|日本|\x00|\r\n|\t|a.b|#|e\u0301|\u2581"
-
-
-def generated(number: int, system: bool):
-    """Conversations of one to three exchanges, of awkward words."""
-    chance = random.Random(0)
-
-    def content():
-        while not (text := "".join(chance.choices(WORDS.split("|"), k=chance.randint(1, 8)))).strip():
-            pass
-        return text
-
-    for _ in range(number):
-        messages = conversation([content() for _ in range(2 * chance.randint(1, 3))])
-        if system and chance.random() < 0.3:
-            messages = [{"role": "system", "content": content()}, *messages]
-        yield messages
-
-
-@pytest.mark.parametrize(
-    ("fixture", "file"),
-    [("mistral", "tokenizer.model.v1"), ("mistral_v3", "mistral_instruct_tokenizer_240323.model.v3")],
-)
-def test_ids_are_the_reference_encoders(fixture, file, request, monkeypatch):
-    """mistral-common's own, on 600 conversations with control strings in them and, in some, a system prompt."""
-    from mistral_common.protocol.instruct.messages import AssistantMessage, SystemMessage, UserMessage
-    from mistral_common.protocol.instruct.request import ChatCompletionRequest
-    from mistral_common.protocol.instruct.validator import ValidationMode
-    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
-
-    kind = {"system": SystemMessage, "user": UserMessage, "assistant": AssistantMessage}
-    training = MistralTokenizer.from_file(str(mistral_data(file)), mode=ValidationMode.finetuning)
-    serving = MistralTokenizer.from_file(str(mistral_data(file)))
-    tokenizer = request.getfixturevalue(fixture)
-    monkeypatch.setattr(tokenizer, "chat_template", templates.mistral_reference(tokenizer))
-
-    def reference(encoder, messages):
-        turns = [kind[m["role"]](content=m["content"]) for m in messages]
-        return encoder.encode_chat_completion(ChatCompletionRequest(messages=turns)).tokens
-
-    conversations = list(generated(600, system=True))
-    encoded = chat.encode_chats(tokenizer, conversations)
-    for messages, row in zip(conversations, encoded, strict=True):
-        assert row["input_ids"] == reference(training, messages), messages
-    for messages in conversations[:100]:
-        assert chat.encode_prompt(tokenizer, messages[:-1]) == reference(serving, messages[:-1]), messages
-
-
-def test_a_template_that_differs_from_the_reference_is_said(mistral, mistral_v3, smollm, llama2, monkeypatch):
-    note = templates.difference(mistral)
-    assert "mistral-common's reference encoder (from token 1 on: [ INST ] against ▁[ INST ])" in note
-    assert "chat_template='mistral-reference'" in note
-    for tokenizer in (mistral, mistral_v3):
-        monkeypatch.setattr(tokenizer, "chat_template", templates.mistral_reference(tokenizer))
-        assert templates.difference(tokenizer) == ""
-    assert templates.difference(smollm) == templates.difference(llama2) == ""
-
-
-def test_the_reference_where_every_piece_gets_a_prefix(llama2, mistral, monkeypatch):
-    """A tokenizer that puts a space before every piece needs none in the template; the ids are the reference's."""
-    monkeypatch.setattr(llama2, "chat_template", MISTRAL_TEMPLATE)
-    monkeypatch.setattr(llama2, "chat_template", templates.mistral_reference(llama2))
-    monkeypatch.setattr(mistral, "chat_template", templates.mistral_reference(mistral))
-    for messages in generated(100, system=True):
-        assert chat.encode_chat(llama2, messages)["input_ids"] == chat.encode_chat(mistral, messages)["input_ids"]
 
 
 # --- control strings --------------------------------------------------------------------------------------------------

@@ -272,62 +272,6 @@ def test_the_overlap_is_exact(any_tokenizer, overlap):
     assert kept - heads - extra == len(one_pass(any_tokenizer, chunking.header(doc) + doc["text"]))
 
 
-# --- where it cuts ----------------------------------------------------------------------------------------------------
-
-
-def later_parts(tokenizer, source, text, max_length) -> list[str]:
-    return [text[row["start"] : row["end"]] for row in chunks(document(source, text), tokenizer, max_length)[1:]]
-
-
-PARAGRAPH = "Some words of a paragraph that fill a line.\nAnd a second line.\n\n"
-FUNCTION = "def name(value):\n    first = value\n\n    return first\n\n\n"
-PATCH = "@@ -1,3 +1,3 @@\n context\n-old line\n+new line\n\n context\n"
-
-
-@pytest.mark.parametrize(
-    ("source", "text", "start"),
-    [
-        ("docs", ("## Section\n\n" + PARAGRAPH * 2) * 8, "## Section\n"),
-        ("wiki", ("###### Section\n\n" + PARAGRAPH * 2) * 8, "###### Section\n"),
-        ("docs", PARAGRAPH * 20, "\n"),
-        ("docs", "A line of words without any blank one.\n" * 40, "A line"),
-        ("code", FUNCTION * 30, "def name"),
-        ("code", "export function name() {\n\n  return 1;\n}\n" * 30, "export function"),
-        ("code", "value = 1\n\n" * 60, "\n"),
-        ("pull_request", ("File: a/b.py, Status: modified\nChanges:\n" + PATCH) * 8, "File: a/b.py"),
-        ("pull_request", ("diff --git a/b.py b/b.py\n" + PATCH) * 8, "diff --git"),
-        ("pull_request", PATCH * 16, "@@ "),
-    ],
-)
-def test_cuts_fall_on_the_best_boundary(tokenizer, source, text, start):
-    parts = later_parts(tokenizer, source, text, 130)
-    assert len(parts) >= 2
-    assert [part[: len(start)] for part in parts] == [start] * len(parts)
-
-
-def test_a_higher_heading_is_better_than_a_later_one(tokenizer):
-    text = PARAGRAPH * 3 + "## High\n\n" + PARAGRAPH + "##### Low\n\n" + PARAGRAPH * 2
-    assert later_parts(tokenizer, "docs", text, 110)[0].startswith("## High\n")
-
-
-@pytest.mark.parametrize("fence", ["```", "~~~", "  ```"])
-def test_a_heading_inside_a_fence_is_none(tokenizer, fence):
-    inside = f"{fence}sh\nrun this\n# a comment, no heading\nrun that\n{fence}\n"
-    text = PARAGRAPH * 3 + inside + PARAGRAPH * 3
-    assert later_parts(tokenizer, "docs", text, 110)[0].startswith("\n")
-    unfenced = text.replace(f"{fence}sh\n", "").replace(f"{fence}\n", "")
-    assert later_parts(tokenizer, "docs", unfenced, 110)[0].startswith("# a comment")
-
-
-def test_a_boundary_too_early_is_not_taken(tokenizer):
-    """Only the second half of the room is searched: chunks don't shrink to the headings."""
-    text = "A line.\n# Heading\n" + "A line of words without any blank one.\n" * 40
-    parts = later_parts(tokenizer, "docs", text, 130)
-    assert all(part.startswith("A line") for part in parts)
-    lengths = [len(row["input_ids"]) for row in chunks(document("docs", text), tokenizer, 130)[:-1]]
-    assert min(lengths) > 100
-
-
 # --- headers ----------------------------------------------------------------------------------------------------------
 
 

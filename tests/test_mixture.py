@@ -1,52 +1,17 @@
 """ftlib.mixture: one split for documents and their chats, what is shown how often, and an audit that counts."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+from records import CONFIG, by_content, chat_of, document
 
-from ftlib import chunking, sample, tokens
+from ftlib import chunking, tokens
 from ftlib.audit import RAW_SOURCES
-from ftlib.chat import Overflow, encode_chat
+from ftlib.chat import encode_chat
 from ftlib.errors import SetupError
-from ftlib.mixture import MixtureConfig, build_mixture, split_of
+from ftlib.mixture import build_mixture, split_of
 from ftlib.rows import store
-
-CONFIG = MixtureConfig(max_length=64, validation_share=0.25)
-
-
-def document(name: str, source: str = "code", text: str = "value = 1\n") -> dict[str, str]:
-    return {"id": f"{source}:{name}", "source": source, "title": name, "path": name, "text": text}
-
-
-def chat_of(about, number: int = 0, method: str = "page_qa", answer: str = "It is so.", share: float = 0.25):
-    messages = [
-        {"role": "user", "content": f"What is it, {number}, in {about}?"},
-        {"role": "assistant", "content": answer},
-    ]
-    own = f"{method}:{about}:{number}"
-    return {
-        "id": own,
-        "messages": messages,
-        "method": method,
-        "document_id": about,
-        "split": split_of(about or own, share),
-    }
-
-
-@pytest.fixture(scope="module")
-def documents():
-    """120 documents, of the sample's code among others; about a quarter is held out."""
-    files = sorted((sample._DATA / "initial").rglob("*.py"))[:4]
-    docs = [document(path.name, "code", path.read_text(encoding="utf-8")) for path in files]
-    return docs + [document(f"{n}", RAW_SOURCES[n % 4], f"Text {n}.\n" * (1 + n % 3)) for n in range(116)]
-
-
-@pytest.fixture(scope="module")
-def chats(documents):
-    rows = [chat_of(d["id"], n) for d in documents for n in range(2)]
-    return rows + [chat_of(d["id"], 0, "file_snapshot") for d in documents if d["source"] == "code"]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +21,6 @@ def mixture(documents, chats, smollm):
 
 def ids_of(rows) -> set[str]:
     return {row["document_id"] for row in rows}
-
-
-def by_content(rows):
-    return sorted((row["source"], row["document_id"], row["input_ids"]) for row in rows)
 
 
 # --- the split --------------------------------------------------------------------------------------------------------
@@ -339,94 +300,6 @@ def test_a_held_out_question_that_is_trained_on_is_left_out(documents, smollm):
     # The last run trains on everything, that chat included.
     last = build_mixture(documents, mine, smollm, replace(CONFIG, all_data=True))
     assert len(last.train) == len(kept.train) + len(kept.validation)
-
-
-# --- general chats ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def general_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("general") / "general.jsonl"
-    rows = [
-        {
-            "messages": [
-                {"role": "user", "content": f"Please count to {n}."},
-                {"role": "assistant", "content": " ".join(map(str, range(1 + n % 30)))},
-            ]
-        }
-        for n in range(600)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize("share", [0.05, 0.3])
-def test_general_chats_take_their_share(documents, chats, smollm, general_file, share):
-    config = replace(CONFIG, general=str(general_file), general_share=share, repeats={"page_qa": 2})
-    found = build_mixture(documents, chats, smollm, config)
-    general = [row for row in found.train if row["source"] == "general"]
-    size = sum(len(row["input_ids"]) for row in found.train)
-    assert sum(len(row["input_ids"]) for row in general) / size == pytest.approx(share, abs=0.01)
-    assert {row["split"] for row in general} == {"train"}
-    assert len({tuple(row["input_ids"]) for row in general}) == len(general)
-    (entry,) = [entry for entry in found.audit if entry["source"] == "general"]
-    assert (entry["documents"], entry["rows"]) == (600, len(general))
-    again = build_mixture(documents, chats, smollm, config)
-    assert by_content(again.train) == by_content(found.train)
-    other = build_mixture(documents, chats, smollm, replace(config, seed=1))
-    assert by_content(other.train) != by_content(found.train)
-    kinds = [row["source"] == "general" for row in found.train]
-    assert any(kinds[: len(kinds) // 4]) and any(kinds[-len(kinds) // 4 :])  # mixed in, not put behind
-
-
-def test_general_chats_stay_out_of_raw_text(documents, chats, smollm, general_file):
-    config = replace(CONFIG, general=str(general_file), order="raw_only")
-    assert {row["source"] for row in build_mixture(documents, chats, smollm, config).train} == set(RAW_SOURCES)
-    both = build_mixture(documents, chats, smollm, replace(config, order="raw_then_chat")).train
-    kinds = [row["source"] in RAW_SOURCES for row in both]
-    assert kinds == sorted(kinds, reverse=True)
-
-
-def test_too_few_general_chats(documents, chats, smollm, general_file, capsys):
-    found = build_mixture(documents, chats, smollm, replace(CONFIG, general=str(general_file), general_share=0.9))
-    (entry,) = [entry for entry in found.audit if entry["source"] == "general"]
-    assert entry["rows"] + entry["dropped"] == 600 and entry["rows"] > 100
-    assert "tokens, " in capsys.readouterr().out
-
-
-def test_general_chats_over_the_limit_are_counted(documents, chats, smollm, tmp_path):
-    path = tmp_path / "g.jsonl"
-    messages = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "one two three " * 60}]
-    path.write_text(json.dumps({"messages": messages}) + "\n", encoding="utf-8")
-    cases: list[tuple[Overflow, tuple[int, int, int]]] = [("drop", (0, 1, 0)), ("cut", (1, 0, 1))]
-    for overflow, wanted in cases:
-        config = replace(CONFIG, general=str(path), general_share=0.3, overflow=overflow)
-        (entry,) = [e for e in build_mixture(documents, chats, smollm, config).audit if e["source"] == "general"]
-        assert (entry["rows"], entry["dropped"], entry["truncated"]) == wanted
-    with pytest.raises(SetupError, match=r"g\.jsonl, row 1: it has \d+ tokens, over max_length=64"):
-        build_mixture(documents, chats, smollm, replace(CONFIG, general=str(path), overflow="refuse"))
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ('{"text": "x"}', r"g\.jsonl, row 2: messages: a list of messages was expected, found NoneType"),
-        ('{"messages": [{"role": "user", "content": "x"}]}', r"g\.jsonl, row 2: .*must be the assistant's"),
-        ("{", r"g\.jsonl, line 2: not valid JSON"),
-    ],
-)
-def test_a_bad_general_chat_is_named(documents, chats, smollm, tmp_path, line, reason):
-    good = json.dumps({"messages": chat_of("code:1")["messages"]})
-    (tmp_path / "g.jsonl").write_text(f"{good}\n{line}\n", encoding="utf-8")
-    with pytest.raises(SetupError, match=reason):
-        build_mixture(documents, chats, smollm, replace(CONFIG, general=str(tmp_path / "g.jsonl")))
-
-
-def test_general_chats_that_are_not_there(documents, chats, smollm, tmp_path):
-    with pytest.raises(SetupError, match=r"nowhere\.jsonl does not exist"):
-        build_mixture(documents, chats, smollm, replace(CONFIG, general=str(tmp_path / "nowhere.jsonl")))
-    with pytest.raises(SetupError, match="general chats 'nobody/nothing' can't be read"):
-        build_mixture(documents, chats, smollm, replace(CONFIG, general="nobody/nothing"))
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

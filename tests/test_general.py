@@ -1,0 +1,97 @@
+"""ftlib.general: chats from a file, up to a share of the tokens, the same ones each time."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from records import CONFIG, by_content, chat_of
+
+from ftlib.audit import RAW_SOURCES
+from ftlib.chat import Overflow
+from ftlib.errors import SetupError
+from ftlib.mixture import build_mixture
+
+
+@pytest.fixture(scope="module")
+def general_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("general") / "general.jsonl"
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Please count to {n}."},
+                {"role": "assistant", "content": " ".join(map(str, range(1 + n % 30)))},
+            ]
+        }
+        for n in range(600)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_general_chats_take_their_share(documents, chats, smollm, general_file, share):
+    config = replace(CONFIG, general=str(general_file), general_share=share, repeats={"page_qa": 2})
+    found = build_mixture(documents, chats, smollm, config)
+    general = [row for row in found.train if row["source"] == "general"]
+    size = sum(len(row["input_ids"]) for row in found.train)
+    assert sum(len(row["input_ids"]) for row in general) / size == pytest.approx(share, abs=0.01)
+    assert {row["split"] for row in general} == {"train"}
+    assert len({tuple(row["input_ids"]) for row in general}) == len(general)
+    (entry,) = [entry for entry in found.audit if entry["source"] == "general"]
+    assert (entry["documents"], entry["rows"]) == (600, len(general))
+    again = build_mixture(documents, chats, smollm, config)
+    assert by_content(again.train) == by_content(found.train)
+    other = build_mixture(documents, chats, smollm, replace(config, seed=1))
+    assert by_content(other.train) != by_content(found.train)
+    kinds = [row["source"] == "general" for row in found.train]
+    assert any(kinds[: len(kinds) // 4]) and any(kinds[-len(kinds) // 4 :])  # mixed in, not put behind
+
+
+def test_general_chats_stay_out_of_raw_text(documents, chats, smollm, general_file):
+    config = replace(CONFIG, general=str(general_file), order="raw_only")
+    assert {row["source"] for row in build_mixture(documents, chats, smollm, config).train} == set(RAW_SOURCES)
+    both = build_mixture(documents, chats, smollm, replace(config, order="raw_then_chat")).train
+    kinds = [row["source"] in RAW_SOURCES for row in both]
+    assert kinds == sorted(kinds, reverse=True)
+
+
+def test_too_few_general_chats(documents, chats, smollm, general_file, capsys):
+    found = build_mixture(documents, chats, smollm, replace(CONFIG, general=str(general_file), general_share=0.9))
+    (entry,) = [entry for entry in found.audit if entry["source"] == "general"]
+    assert entry["rows"] + entry["dropped"] == 600 and entry["rows"] > 100
+    assert "tokens, " in capsys.readouterr().out
+
+
+def test_general_chats_over_the_limit_are_counted(documents, chats, smollm, tmp_path):
+    path = tmp_path / "g.jsonl"
+    messages = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "one two three " * 60}]
+    path.write_text(json.dumps({"messages": messages}) + "\n", encoding="utf-8")
+    cases: list[tuple[Overflow, tuple[int, int, int]]] = [("drop", (0, 1, 0)), ("cut", (1, 0, 1))]
+    for overflow, wanted in cases:
+        config = replace(CONFIG, general=str(path), general_share=0.3, overflow=overflow)
+        (entry,) = [e for e in build_mixture(documents, chats, smollm, config).audit if e["source"] == "general"]
+        assert (entry["rows"], entry["dropped"], entry["truncated"]) == wanted
+    with pytest.raises(SetupError, match=r"g\.jsonl, row 1: it has \d+ tokens, over max_length=64"):
+        build_mixture(documents, chats, smollm, replace(CONFIG, general=str(path), overflow="refuse"))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"text": "x"}', r"g\.jsonl, row 2: messages: a list of messages was expected, found NoneType"),
+        ('{"messages": [{"role": "user", "content": "x"}]}', r"g\.jsonl, row 2: .*must be the assistant's"),
+        ("{", r"g\.jsonl, line 2: not valid JSON"),
+    ],
+)
+def test_a_bad_general_chat_is_named(documents, chats, smollm, tmp_path, line, reason):
+    good = json.dumps({"messages": chat_of("code:1")["messages"]})
+    (tmp_path / "g.jsonl").write_text(f"{good}\n{line}\n", encoding="utf-8")
+    with pytest.raises(SetupError, match=reason):
+        build_mixture(documents, chats, smollm, replace(CONFIG, general=str(tmp_path / "g.jsonl")))
+
+
+def test_general_chats_that_are_not_there(documents, chats, smollm, tmp_path):
+    with pytest.raises(SetupError, match=r"nowhere\.jsonl does not exist"):
+        build_mixture(documents, chats, smollm, replace(CONFIG, general=str(tmp_path / "nowhere.jsonl")))
+    with pytest.raises(SetupError, match="general chats 'nobody/nothing' can't be read"):
+        build_mixture(documents, chats, smollm, replace(CONFIG, general="nobody/nothing"))
