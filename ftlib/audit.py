@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ftlib import tokens
+from ftlib import chat, tokens
 from ftlib.chunking import IGNORE
 from ftlib.errors import SetupError
 from ftlib.rows import arrays
@@ -53,7 +53,7 @@ def audit(
 
     bos, eos = tokens.bos_ids(tokenizer), tokens.eos_id(tokenizer)
     control = np.array(sorted(tokens.control_ids(tokenizer)))
-    template_bos = bool(bos) and "bos_token" in (tokenizer.chat_template or "")
+    template_bos = bool(bos) and chat.begins_with(tokenizer, bos)
     found: dict[str, dict[str, int]] = {}
     for rows, prefix in ((train, ""), (validation, "validation_")):
         for row in arrays(rows):

@@ -121,6 +121,15 @@ def encode_chats(
     return rows
 
 
+def begins_with(tokenizer: Any, ids: list[int]) -> bool:
+    """Whether the template begins a chat with these ids, a BOS for example; False without a template."""
+    try:
+        probe = encode_prompt(tokenizer, [{"role": "user", "content": "a"}])
+    except SetupError:
+        return False
+    return probe[: len(ids)] == ids
+
+
 def encode_prompt(tokenizer: Any, messages: Messages, *, system: System = "merge") -> list[int]:
     """Token ids of a chat up to where the assistant's answer begins.
 

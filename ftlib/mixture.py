@@ -129,9 +129,8 @@ def build_mixture(
     random.Random(config.seed).shuffle(repeated)
     if config.order == "raw_then_chat":
         repeated.sort(key=lambda number: not is_raw[number])
-    found = Mixture(stored.select(repeated), stored.select(held_out), [])
-    found.audit.extend(audit(found.train, found.validation, tallies, tokenizer))
-    return found
+    train_rows, validation_rows = stored.select(repeated), stored.select(held_out)
+    return Mixture(train_rows, validation_rows, audit(train_rows, validation_rows, tallies, tokenizer))
 
 
 def _check(config: MixtureConfig) -> None:

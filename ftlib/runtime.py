@@ -96,7 +96,8 @@ def _cpu_has_bf16() -> bool:
 def quiet_libraries() -> None:
     """Keep the training libraries off the network where they need not be, and their chatter out of the notebook."""
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # All cores for ftlib's batches; unset, a later fork (git) would warn and turn it off.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # tqdm's regret that it can't draw a widget; it draws text instead.
     warnings.filterwarnings("ignore", message="IProgress not found")

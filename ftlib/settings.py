@@ -58,7 +58,7 @@ class TrainConfig:
     load_in_4bit: bool = False
     """QLoRA: the base in 4 bits (bitsandbytes)."""
     packing: bool = True
-    """Several rows in one sequence of max_length, kept apart by position; not on a CPU (Unsloth has no path for it)."""
+    """Several rows in one sequence of max_length, kept apart by position; by Unsloth only on a GPU."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, a third more work."""
     backend: Literal["unsloth", "trl"] = "unsloth"

@@ -184,8 +184,12 @@ def build_trainer(
     dataset = dataset.select_columns(["input_ids", "labels"])
     trainer = SFTTrainer(model=model, processing_class=tokenizer, args=arguments, train_dataset=dataset)
     if config.backend == "trl" and not on_gpu:
-        # TRL 1.15's own loss is a Triton kernel, which has no CPU; transformers' gives the same number.
-        trainer.compute_loss = Trainer.compute_loss.__get__(trainer)
+        # TRL 1.15's own loss is a Triton kernel, which has no CPU; transformers' gives the same number. As TRL's, it
+        # must run without a KV cache: with one, transformers takes packed rows for a single text.
+        def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
+            return Trainer.compute_loss(trainer, model, inputs | {"use_cache": False}, *args, **more)
+
+        trainer.compute_loss = compute_loss
     # What the libraries resolved is what counts: a setting that they changed in silence stops the run here.
     for name, value in wanted.items():
         found = getattr(trainer.args, name)

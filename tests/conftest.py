@@ -6,7 +6,7 @@ import pytest
 import tokenizers_of_all_kinds as kinds
 
 # Set before huggingface_hub is imported: nothing here needs the network.
-os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", UNSLOTH_DISABLE_STATISTICS="1")
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="true", UNSLOTH_DISABLE_STATISTICS="1")
 
 
 @pytest.fixture(scope="session")

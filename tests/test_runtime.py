@@ -131,8 +131,8 @@ def test_a_cpu_is_an_accelerator_of_last_resort():
 
 def test_libraries_are_quiet_unless_told_otherwise(monkeypatch):
     monkeypatch.delenv("UNSLOTH_DISABLE_STATISTICS", raising=False)
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     runtime.quiet_libraries()
     assert os.environ["UNSLOTH_DISABLE_STATISTICS"] == "1"
-    assert os.environ["TOKENIZERS_PARALLELISM"] == "true"
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"

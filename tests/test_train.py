@@ -347,7 +347,7 @@ def test_labels_reach_the_model(config, loaded, tmp_path):
     """Where a row carries no loss, nothing is learned: its labels are -100 in the batch, padding included."""
     mixture = make_mixture(loaded[1], loss_on="assistant")
     trainer = build_trainer(loaded[0], loaded[1], mixture.train, config, tmp_path)
-    found = sum(int((batch["labels"] != -100).sum()) for batch in trainer.get_train_dataloader())
+    found = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in trainer.get_train_dataloader())
     assert found == sum(entry["tokens_with_loss"] for entry in mixture.audit)
     assert found < sum(entry["tokens"] for entry in mixture.audit)
 

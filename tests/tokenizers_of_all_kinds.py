@@ -126,3 +126,8 @@ def tekken() -> Any:
     backend.post_processor = _before("<s>", backend)
     found.chat_template = TEKKEN_TEMPLATE
     return found
+
+
+def conversation(texts: list[str]) -> list[dict[str, str]]:
+    """Messages of user and assistant by turns."""
+    return [{"role": "assistant" if n % 2 else "user", "content": text} for n, text in enumerate(texts)]
