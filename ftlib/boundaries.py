@@ -14,15 +14,16 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Protocol
 
-# A cut falls before the match. A lone \r ends a line too, \r\n is one line's end.
-_LINE = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
-_BLANK = re.compile(r"(?<=\n)(?:[ \t]*\r?\n)+")
+# A cut falls where group 1 lies. A lone \r ends a line too, \r\n is one line's end. (Lookbehinds would take three times
+# as long: they are tried at every character.)
+_LINE = re.compile(r"(?:\n|\r(?!\n))()")
+_BLANK = re.compile(r"\n()(?:[ \t]*\r?\n)+")
 # Markdown's #, AsciiDoc's and MediaWiki's =, and a line underlined with === or --- (Markdown, reStructuredText).
-_HEADING = re.compile(r"^(?:(?:#{1,3}|={1,3}) |(?=\w)[^\n]*\n(?:={3,}|-{3,})[ \t]*\r?$)", re.M)
-_LOWER_HEADING = re.compile(r"^(?:#{4,6}|={4,6}) ", re.M)
+_HEADING = re.compile(r"()^(?:(?:#{1,3}|={1,3}) |(?=\w)[^\n]*\n(?:={3,}|-{3,})[ \t]*\r?$)", re.M)
+_LOWER_HEADING = re.compile(r"()^(?:#{4,6}|={4,6}) ", re.M)
 # At most 40 lines above a definition belong to it; a bound keeps the search linear in a long comment.
 _DEFINITION = re.compile(
-    r"^(?:(?:@|//|#|/\*| \*|--)[^\n]*\n){0,40}"
+    r"()^(?:(?:@|//|#|/\*| \*|--)[^\n]*\n){0,40}"
     r"(?:export|async|public|private|protected|static|abstract|final|pub|def|class|func|fn|function|interface|type|enum|"
     r"struct|trait|impl|module|namespace|object|const|let|var|describe|test|it)\b",
     re.M,
@@ -30,7 +31,7 @@ _DEFINITION = re.compile(
 BOUNDARIES: dict[str, list[re.Pattern[str]]] = {
     "pages": [_HEADING, _LOWER_HEADING, _BLANK, _LINE],
     "code": [_DEFINITION, _BLANK, _LINE],
-    "pull_request": [re.compile(r"^(?:diff --git |File: )", re.M), re.compile(r"^@@ ", re.M), _BLANK, _LINE],
+    "pull_request": [re.compile(r"()^(?:diff --git |File: )", re.M), re.compile(r"()^@@ ", re.M), _BLANK, _LINE],
 }
 KINDS = {"wiki": "pages", "docs": "pages", "code": "code", "pull_request": "pull_request"}
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)$", re.M)
@@ -93,7 +94,8 @@ def cuts_of(text: str, source: str, first: int) -> Cuts:
     inside = _fenced(text) if kind == "pages" else []
     ranks = []
     for rank, pattern in enumerate(BOUNDARIES[kind]):
-        found = [match.start() for match in pattern.finditer(text, first) if match.start() > first]
+        # From the header's last line break on: the text may begin with a blank line.
+        found = [place for match in pattern.finditer(text, max(first - 1, 0)) if (place := match.start(1)) > first]
         if kind == "pages" and rank < 2:
             # A heading inside a fence is a comment of a code example.
             found = [place for place in found if bisect_left(inside, place) % 2 == 0]

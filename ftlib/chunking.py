@@ -90,10 +90,11 @@ def _parts(
     """The parts of one document; `text` is its header and text, encoded in one pass."""
     shift, ids = len(text) - len(document["text"]), encoded.ids
     cuts = None
+    heads = _later_heads(document, tokenizer, bos, len(ids) // max(1, max_length))
     position, part, begin = 0, 1, 0  # the first new token, and the new text's first character, of this part
     while True:
         # From the second part on, the header is its own encode; ids of the first part hold theirs.
-        head = bos if part == 1 else bos + tokens.encode(tokenizer, header(document, part)).ids
+        head = bos if part == 1 else next(heads)
         back = _back(encoded, position, overlap, shift) if part > 1 and overlap else position
         room = max_length - len(head) - (position - back)
         stop, end, left = len(ids), len(document["text"]), len(ids) - position
@@ -123,6 +124,16 @@ def _parts(
         if stop == len(ids):
             return
         position, part, begin = stop, part + 1, end
+
+
+def _later_heads(document: Mapping[str, Any], tokenizer: Any, bos: list[int], expected: int) -> Iterator[list[int]]:
+    """BOS and the header's ids of the second part, the third and so on; many in one call."""
+    part = 2
+    while True:
+        batch = range(part, part + min(expected, 1000) + 1)
+        for encoded in tokens.encode_texts(tokenizer, [header(document, number) for number in batch]):
+            yield bos + encoded.ids
+        part = batch.stop
 
 
 def _back(encoded: tokens.Tokens, position: int, overlap: int, shift: int) -> int:

@@ -28,18 +28,15 @@ CUT = f"\ue000{uuid.uuid4().hex}\ue001"
 class Tokens:
     """One encoded text."""
 
+    ids: list[int]
+    """The token ids; shared, not to be changed."""
     encoding: Any
-    """A `tokenizers.Encoding`."""
+    """The `tokenizers.Encoding` that they come from."""
     replaced: tuple[int, ...] = ()
     """Positions of the characters for which the tokenizer has no token, and which a substitute stands for."""
 
-    @property
-    def ids(self) -> list[int]:
-        """A new list with each call."""
-        return self.encoding.ids
-
     def __len__(self) -> int:
-        return len(self.encoding)
+        return len(self.ids)
 
     def start(self, index: int) -> int:
         """The character that a token begins with."""
@@ -91,7 +88,7 @@ def encode_rendered(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
     """Encode what a chat template wrote, on all cores: control strings become control tokens."""
     backend = backend_copy(tokenizer)
     backend.encode_special_tokens = False
-    return [Tokens(encoded) for encoded in backend.encode_batch(list(texts), add_special_tokens=False)]
+    return [Tokens(encoded.ids, encoded) for encoded in backend.encode_batch(list(texts), add_special_tokens=False)]
 
 
 def control_ids(tokenizer: Any) -> frozenset[int]:
@@ -194,12 +191,12 @@ def _control_pattern(tokenizer: Any, size: int) -> re.Pattern[str]:
 
 def _checked(tokenizer: Any, text: str, encoded: Any, backend: Any) -> Tokens:
     """Encode again, with a substitute for each character that came out as a control token."""
-    control = control_ids(tokenizer)
-    if control.isdisjoint(encoded.ids):
-        return Tokens(encoded)
+    control, ids = control_ids(tokenizer), encoded.ids
+    if control.isdisjoint(ids):
+        return Tokens(ids, encoded)
     characters, replaced = list(text), set[int]()
     stand_in = _stand_in(tokenizer, len(tokenizer))
-    while bad := [index for index, token in enumerate(encoded.ids) if token in control]:
+    while bad := [index for index, token in enumerate(ids) if token in control]:
         places = {place for index in bad for place in range(*encoded.token_to_chars(index))}
         if places <= replaced:
             raise SetupError(f"{tokenizer.name_or_path}: no tokens for {text[min(places)]!r}, nor for {stand_in!r}.")
@@ -207,7 +204,8 @@ def _checked(tokenizer: Any, text: str, encoded: Any, backend: Any) -> Tokens:
             characters[place] = stand_in
         replaced |= places
         encoded = backend.encode("".join(characters), add_special_tokens=False)
-    return Tokens(encoded, tuple(sorted(replaced)))
+        ids = encoded.ids
+    return Tokens(ids, encoded, tuple(sorted(replaced)))
 
 
 @lru_cache(maxsize=4)
