@@ -8,10 +8,11 @@ from typing import Any
 from ftlib import chat, tokens
 from ftlib.chunking import IGNORE
 from ftlib.errors import SetupError
-from ftlib.rows import arrays
+from ftlib.rows import arrays, fingerprint
 
 RAW_SOURCES = ("wiki", "docs", "code", "pull_request")
-# What is counted while the rows are made, by source; `tokens` and `validation_tokens` must be found again in the rows.
+# What is counted while the rows are made, by source. Rows, tokens and checksum (the sum of the rows' fingerprints) must
+# be found again in the mixture, for the rows to train on and for those held out.
 TALLY = (
     "documents",
     "dropped",
@@ -21,8 +22,10 @@ TALLY = (
     "replaced",
     "rows",
     "tokens",
+    "checksum",
     "validation_rows",
     "validation_tokens",
+    "validation_checksum",
 )
 
 
@@ -46,8 +49,9 @@ def audit(
         replaced (characters that the tokenizer has no token for); bos, eos (tokens in the rows to train on).
 
     Raises:
-        SetupError: a row or token that was made and is not here; a second BOS, or none where one belongs; a control
-            token inside raw text; a row with no loss, or with labels that are not its own tokens.
+        SetupError: a row, token or label that was made and is not here, or another in its place; a second BOS, or none
+            where one belongs; a control token inside raw text; a row with no loss, or with labels that are not its own
+            tokens.
     """
     import numpy as np
 
@@ -61,6 +65,7 @@ def audit(
             ids, labels = row["input_ids"], row["labels"]
             entry[f"{prefix}rows"] += 1
             entry[f"{prefix}tokens"] += len(ids)
+            entry[f"{prefix}checksum"] += fingerprint(row)
             kept = labels != IGNORE
             raw = row["source"] in RAW_SOURCES
             if reason := _fault(ids, labels, kept, bos, eos, control if raw else None, template_bos):
@@ -81,6 +86,9 @@ def audit(
                 raise SetupError(
                     f"{source}: {tally[name]:,} {name.replace('_', ' ')} were made, {entry[name]:,} are in the mixture."
                 )
+        for name in ("checksum", "validation_checksum"):
+            if entry[name] != tally[name]:
+                raise SetupError(f"{source}: the rows in the mixture are not those that were made.")
         table.append(
             {
                 "source": source,

@@ -6,33 +6,18 @@ does hold one (`<|im_end|>` in a pasted source file), it is encoded as text, so 
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 from ftlib import tokens
 from ftlib.chunking import IGNORE
 from ftlib.errors import SetupError
+from ftlib.rendering import ROLES, Messages, Rendered, System, opening, render
 
 LossOn = Literal["all", "assistant"]
 Overflow = Literal["drop", "cut", "refuse"]
-System = Literal["merge", "refuse"]
-Messages = Sequence[Mapping[str, str]]
-ROLES = ("system", "user", "assistant")
-# What templates do to a content: nothing (most), `trim` (Llama 3, Gemma), line breaks (Qwen 3), spaces (Mistral v3).
-_TRIMS: tuple[Callable[[str], str], ...] = (
-    str,
-    str.strip,
-    str.lstrip,
-    str.rstrip,
-    lambda text: text.strip("\n"),
-    lambda text: text.lstrip("\n"),
-    lambda text: text.rstrip("\n"),
-    lambda text: text.rstrip(" "),
-)
 
 
 def check_messages(messages: Any, where: str = "messages") -> None:
@@ -49,11 +34,20 @@ def check_messages(messages: Any, where: str = "messages") -> None:
             raise SetupError(f"{where}, message {number}: a dict with a role of {', '.join(ROLES)} was expected.")
         if not isinstance(message.get("content"), str) or not message["content"].strip():
             raise SetupError(f"{where}, message {number} ({message['role']}): the content is empty or not a string.")
+        tokens.check_text(message["content"], f"{where}, message {number}")
+        if more := [name for name in message if name not in ("role", "content") and message[name]]:
+            # A template may write them, and no one would see that they are lost.
+            raise SetupError(f"{where}, message {number}: only role and content can be trained on; remove {more[0]!r}.")
         turns.append(message["role"])
     dialogue = turns[1:] if turns[0] == "system" else turns
     expected = ["user", "assistant"] * (len(dialogue) // 2 + 1)
     if not dialogue or dialogue != expected[: len(dialogue)]:
         raise SetupError(f"{where}: the roles must be user, assistant, user, ...; found {', '.join(turns)}.")
+
+
+def question(messages: Messages) -> str:
+    """All that the user says in a chat."""
+    return "\n".join(message["content"] for message in messages if message["role"] == "user")
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------
@@ -170,97 +164,6 @@ def fit(row: Mapping[str, Any], max_length: int, overflow: Overflow) -> tuple[di
     return {**row, "input_ids": row["input_ids"][:end], "labels": row["labels"][:end], "answers": within}, "truncated"
 
 
-# --- the template -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """What the template makes of a chat."""
-
-    text: str
-    spans: list[tuple[int, int]]
-    """The characters that each message's content takes in the text, in the order of the text."""
-    roles: list[str]
-    """Of each span."""
-    merged: bool
-    """Whether the system message was put into the user's."""
-
-
-def render(
-    tokenizer: Any, messages: Messages, *, add_generation_prompt: bool = False, system: System = "merge"
-) -> Rendered:
-    """The chat template's text, and where each message's content lies in it.
-
-    The spans come from a second rendering with a sentinel in place of each content, never from searching for the
-    content, which may occur in the template's own words.
-
-    Raises:
-        SetupError: no template, or one that leaves out, repeats or rewrites a message or leaves a turn without an end.
-    """
-    if not tokenizer.chat_template:
-        raise SetupError(
-            f"{tokenizer.name_or_path}: the tokenizer has no chat template. Use an instruct model, or set "
-            "tokenizer.chat_template."
-        )
-    merged = messages[0]["role"] == "system" and system == "merge" and not _takes_system(tokenizer)
-    if merged:
-        first = {**messages[1], "content": messages[0]["content"] + "\n\n" + messages[1]["content"]}
-        messages = [first, *messages[2:]]
-    text = _apply(tokenizer, messages, add_generation_prompt)
-    roles = tuple(message["role"] for message in messages)
-    order, pieces = _frame(tokenizer, tokenizer.chat_template, roles, add_generation_prompt)
-    if not text.startswith(pieces[0]):
-        raise SetupError(f"The chat template of {tokenizer.name_or_path} rewrites a message.")
-    spans: list[tuple[int, int]] = []
-    position = len(pieces[0])
-    for number, after in zip(order, pieces[1:], strict=True):
-        content = messages[number]["content"]
-        last = len(spans) == len(order) - 1
-        for form in dict.fromkeys(trim(content) for trim in _TRIMS):
-            end = position + len(form)
-            if text.startswith(form + after, position) and (not last or end + len(after) == len(text)):
-                spans.append((position, end))
-                position = end + len(after)
-                break
-        else:
-            raise SetupError(f"The chat template of {tokenizer.name_or_path} rewrites a message: {content!r:.60}")
-    return Rendered(text, spans, [messages[number]["role"] for number in order], merged)
-
-
-def _apply(tokenizer: Any, messages: Messages, add_generation_prompt: bool) -> str:
-    try:
-        return tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-    except Exception as error:  # jinja's own classes, and what a template raises
-        hint = "; set system='merge'" if messages[0]["role"] == "system" else ""
-        raise SetupError(
-            f"The chat template of {tokenizer.name_or_path} refused the messages: {error}{hint}"
-        ) from error
-
-
-@lru_cache(maxsize=256)
-def _frame(tokenizer: Any, template: str, roles: tuple[str, ...], add_generation_prompt: bool) -> tuple[Any, Any]:
-    """The numbers of the messages in the order in which the template writes them, and what it writes around them."""
-    marked = [{"role": role, "content": f"\ue000{number}\ue001"} for number, role in enumerate(roles)]
-    pieces = re.split("\ue000(\\d+)\ue001", _apply(tokenizer, marked, add_generation_prompt))
-    order = [int(number) for number in pieces[1::2]]
-    if sorted(order) != list(range(len(roles))):
-        hint = "; for a model without system prompts set system='merge'" if roles[0] == "system" else ""
-        raise SetupError(
-            f"The chat template of {tokenizer.name_or_path} leaves out or repeats a message ({', '.join(roles)}){hint}."
-        )
-    return order, pieces[0::2]
-
-
-def _takes_system(tokenizer: Any) -> bool:
-    try:
-        _frame(tokenizer, tokenizer.chat_template, ROLES, False)
-    except SetupError:
-        return False
-    return True
-
-
 # --- ids and labels ---------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +180,11 @@ def _encode(tokenizer: Any, rendered: Sequence[Rendered]) -> list[Encoded]:
     found = []
     for one, encoded in zip(rendered, tokens.encode_rendered(tokenizer, [r.text for r in rendered]), strict=True):
         ids, offsets = encoded.ids, encoded.encoding.offsets
-        within = any(_inside(one.spans, offsets[index]) for index, token in enumerate(ids) if token in control)
+        within = any(
+            _inside(one.spans, _trimmed(one.text, *offsets[index]))
+            for index, token in enumerate(ids)
+            if token in control
+        )
         found.append(_pieces(tokenizer, one) if within else Encoded(ids, offsets))
     return found
 
@@ -288,14 +195,20 @@ def _inside(spans: list[tuple[int, int]], offset: tuple[int, int]) -> bool:
     return index < len(spans) and spans[index][0] < offset[1]
 
 
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """A token's characters without the white space that some control tokens take in (rstrip, lstrip)."""
+    word = text[start:end]
+    return end - len(word.lstrip()), start + len(word.rstrip())
+
+
 def _pieces(tokenizer: Any, one: Rendered) -> Encoded:
     """Cut the text at the template's own control tokens, as the tokenizer does, and encode the rest as text."""
     ids: list[int] = []
     offsets: list[tuple[int, int]] = []
     position = replaced = 0
     pattern = tokens.control_pattern(tokenizer)
-    outside = [match for match in pattern.finditer(one.text) if not _inside(one.spans, match.span())]
-    for start, end, token in [(m.start(), m.end(), m.group()) for m in outside] + [(len(one.text),) * 2 + ("",)]:
+    outside = [match for match in pattern.finditer(one.text) if not _inside(one.spans, match.span(1))]
+    for start, end, token in [(m.start(), m.end(), m.group(1)) for m in outside] + [(len(one.text),) * 2 + ("",)]:
         if start > position:
             piece = tokens.encode_piece(tokenizer, one.text[position:start], first=position == 0)
             ids += piece[0]
@@ -309,16 +222,16 @@ def _pieces(tokenizer: Any, one: Rendered) -> Encoded:
 
 
 def _answers(tokenizer: Any, one: Rendered, encoded: Encoded) -> list[tuple[int, int]]:
-    """Token indices (first, end) of each assistant turn, its end token included."""
+    """Token indices (first, end) of each assistant turn: all that the model must write after the generation prompt."""
     control, offsets = tokens.control_ids(tokenizer), encoded.offsets
     answers = []
-    for number, ((start, stop), role) in enumerate(zip(one.spans, one.roles, strict=True)):
+    for number, ((_, stop), role) in enumerate(zip(one.spans, one.roles, strict=True)):
         if role != "assistant":
             continue
         # What comes before the next content is the template's; its first control token ends the turn, and learning to
         # stop is part of the answer.
         following = one.spans[number + 1][0] if number + 1 < len(one.spans) else len(one.text)
-        first = bisect_right(offsets, start, key=lambda offset: offset[1])
+        first = bisect_right(offsets, opening(tokenizer, one, number), key=lambda offset: offset[1])
         while first < len(offsets) and offsets[first][0] == offsets[first][1]:
             first += 1
         end = bisect_left(offsets, stop, lo=first, key=lambda offset: offset[0])
@@ -329,5 +242,11 @@ def _answers(tokenizer: Any, one: Rendered, encoded: Encoded) -> list[tuple[int,
                 f"The chat template of {tokenizer.name_or_path} puts no control token after the assistant's answer: "
                 "the model could not learn to stop. Let tokenizer.chat_template write eos_token there."
             )
+        # Some end in several (Cohere 2): then the one that ends a generation is the last.
+        last = end
+        while last < len(offsets) and offsets[last][1] <= following and encoded.ids[last] in control:
+            if encoded.ids[last] == tokenizer.eos_token_id:
+                end = last
+            last += 1
         answers.append((first, end + 1))
     return answers

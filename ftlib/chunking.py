@@ -72,6 +72,7 @@ def _checked(document: Mapping[str, Any]) -> Mapping[str, Any]:
     for field in ("id", "source", "title", "path", "text"):
         if not isinstance(document.get(field), str):
             raise SetupError(f"{name}: `{field}` must be a string, found {document.get(field)!r:.40}.")
+        tokens.check_text(document[field], f"{name!r}, `{field}`")
     if document["source"] not in KINDS:
         raise SetupError(f"{name}: source={document['source']!r} is unknown; there are {', '.join(KINDS)}.")
     return document

@@ -22,8 +22,8 @@ def general_rows(
     """Rows of a random sample of general chats that hold about `wanted` tokens: less than one chat more.
 
     Args:
-        source: a JSONL file of {"messages": [...]}, or a hub data set with a `messages` column ("owner/name", split
-            "train"; "owner/name:split").
+        source: a JSONL file of {"messages": [...]}, or a data set with a `messages` column: a hub id or a folder, split
+            "train" unless one is named ("owner/name:split").
         wanted: tokens.
         seed: of the sample; the same chats for the same seed, in whatever order the file has them.
         settings: max_length, loss_on, overflow and system of the mixture.
@@ -35,10 +35,12 @@ def general_rows(
         SetupError: no such file or data set, or a row of the file that is no chat; the message names file and row.
     """
     counts = dict.fromkeys(("documents", "dropped", "truncated", "system_merged", "replaced"), 0)
+    if wanted <= 0:
+        return [], counts
     # The chats of lowest rank that together reach `wanted`: a heap with the highest on top, which goes when it may.
     heap: list[tuple[int, int, dict[str, Any]]] = []
     total, order = 0, count()
-    for batch in tokens.batches(_chats(source, counts), lambda item: len(str(item[1]))):
+    for batch in tokens.batches(_chats(source, tokenizer, counts), lambda item: len(str(item[1]))):
         encoded = chat.encode_chats(
             tokenizer, [c for _, c in batch], settings["loss_on"], system=settings["system"],
             names=[name for name, _ in batch],
@@ -52,6 +54,7 @@ def general_rows(
                 counts["dropped"] += 1
                 continue
             row |= {"source": "general", "document_id": "", "split": "train", "how": how}
+            row["question"] = chat.question(messages)
             rank = hashlib.sha256(f"{seed} {messages}".encode()).digest()[:8]
             heapq.heappush(heap, (-int.from_bytes(rank, "big"), next(order), row))
             total += len(row["input_ids"])
@@ -66,10 +69,10 @@ def general_rows(
     return chosen, counts
 
 
-def _chats(source: str, counts: dict[str, int]) -> Iterator[tuple[str, Any]]:
+def _chats(source: str, tokenizer: Any, counts: dict[str, int]) -> Iterator[tuple[str, Any]]:
     """A name and the messages of each chat."""
-    if source.endswith((".jsonl", ".json")) or Path(source).expanduser().exists():
-        path = Path(source).expanduser()
+    path = Path(source).expanduser()
+    if path.is_file() or source.endswith((".jsonl", ".json")):
         for number, row in enumerate(read_jsonl(path), 1):
             counts["documents"] += 1
             yield f"{path}, row {number}", row.get("messages")
@@ -84,14 +87,15 @@ def _chats(source: str, counts: dict[str, int]) -> Iterator[tuple[str, Any]]:
             messages = [{"role": m.get("role"), "content": m.get("content")} for m in row["messages"]]
             try:
                 chat.check_messages(messages)
+                chat.render(tokenizer, messages)
                 if messages[-1]["role"] != "assistant":
                     raise SetupError("no answer")
-            except SetupError:  # tools, pictures: nobody can mend a row of the hub
+            except SetupError:  # tools, pictures, reasoning: nobody can mend a row of the hub
                 counts["dropped"] += 1
                 continue
             yield f"{source}, row {number}", messages
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SetupError(
-            f"The general chats {source!r} can't be read: {error}. Give a JSONL file of messages, or a hub data set "
-            "with a `messages` column."
+            f"The general chats {source!r} can't be read: {error}. Give a JSONL file of messages, or a data set with "
+            "a `messages` column."
         ) from error

@@ -11,15 +11,16 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from ftlib import chat, chunking, tokens
 from ftlib.audit import RAW_SOURCES, audit, new_tally
 from ftlib.errors import SetupError
 from ftlib.general import general_rows
 from ftlib.progress import counted
-from ftlib.rows import scratch, store
+from ftlib.rows import concatenate, fingerprint, scratch, store
 from ftlib.similar import near_duplicates
 
 Order = Literal["mixed", "raw_then_chat", "raw_only", "chat_only"]
@@ -46,9 +47,9 @@ class MixtureConfig:
     overflow: chat.Overflow = "drop"
     """A chat longer than max_length: left out and counted, cut in its last answer and counted, or an error."""
     general: str = ""
-    """More general chats against forgetting: a JSONL file of messages, or a hub data set ("owner/name:split")."""
+    """More general chats against forgetting: a JSONL file of messages, or a data set ("owner/name:split", a folder)."""
     general_share: float = 0.1
-    """Share of the tokens to train on that come from `general`."""
+    """Share of the tokens to train on that come from `general`; each of its chats is shown once."""
     drop_near_duplicates: bool = True
     """Leave held-out chats out whose question is trained on in nearly the same words."""
     validation_share: float = 0.1
@@ -66,6 +67,20 @@ class Mixture:
     train: Any
     validation: Any
     audit: list[dict[str, Any]]
+
+
+class Note(NamedTuple):
+    """What is remembered of a stored row."""
+
+    source: str
+    split: str
+    size: int
+    question: str
+    fingerprint: int
+
+    @property
+    def raw(self) -> bool:
+        return self.source in RAW_SOURCES
 
 
 def split_of(document_id: str, validation_share: float = 0.1) -> str:
@@ -93,42 +108,43 @@ def build_mixture(
     """
     _check(config)
     tallies: dict[str, dict[str, int]] = {}
-    notes: list[tuple[str, str, int, str]] = []  # source, split, tokens and question of each stored row
+    notes: list[Note] = []
 
-    def noted() -> Iterator[dict[str, Any]]:
-        raw = _raw_rows(counted(documents, "documents"), tokenizer, config, tallies)
-        for row in raw:
-            notes.append((row["source"], row["split"], len(row["input_ids"]), ""))
-            yield row
-        for row in _chat_rows(counted(chats, "chats"), tokenizer, config, tallies):
-            notes.append((row["source"], row["split"], len(row["input_ids"]), row["question"]))
+    def noted(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            size, asked = len(row["input_ids"]), row.get("question", "")
+            notes.append(Note(row["source"], row["split"], size, asked, fingerprint(row)))
             yield row
 
     folder = folder or scratch()
-    stored = store(noted(), folder)
-    is_raw = [source in RAW_SOURCES for source, *_ in notes]
+    raw_rows = _raw_rows(counted(documents, "documents"), tokenizer, config, tallies)
+    stored = store(noted(chain(raw_rows, _chat_rows(counted(chats, "chats"), tokenizer, config, tallies))), folder)
     wanted = {"raw_only": [True], "chat_only": [False]}.get(config.order, [True, False])
-    train = [n for n, note in enumerate(notes) if is_raw[n] in wanted and (config.all_data or note[1] == "train")]
+    train = [n for n, note in enumerate(notes) if note.raw in wanted and (config.all_data or note.split == "train")]
     # Validation keeps both kinds whatever is trained on, so that runs of different orders compare.
-    held_out = _without_duplicates([n for n, note in enumerate(notes) if note[1] != "train"], notes, tallies, config)
-    repeated = [n for n in train for _ in range(_repeats(config, notes[n][0]))]
-    for number in repeated:
-        tallies[notes[number][0]]["rows"] += 1
-        tallies[notes[number][0]]["tokens"] += notes[number][2]
-    for number in held_out:
-        tallies[notes[number][0]]["validation_rows"] += 1
-        tallies[notes[number][0]]["validation_tokens"] += notes[number][2]
+    held_out = _without_duplicates([n for n, note in enumerate(notes) if note.split != "train"], notes, tallies, config)
+    repeated = [n for n in train for _ in range(_repeats(config, notes[n].source))]
     if config.general and config.order != "raw_only":
-        stored, more = _with_general(stored, sum(notes[n][2] for n in repeated), tokenizer, config, folder, tallies)
-        repeated += range(len(notes), len(notes) + more)
-        is_raw += [False] * more
+        asked = [notes[number].question for number in held_out if notes[number].question]
+        more = _general(sum(notes[n].size for n in repeated), asked, tokenizer, config, tallies)
+        repeated += range(len(notes), len(notes) + len(more))
+        stored = concatenate(stored, store(noted(more), folder, "general"))
+    for numbers, prefix in ((repeated, ""), (held_out, "validation_")):
+        for number in numbers:
+            note = notes[number]
+            tally = tallies[note.source]
+            tally[f"{prefix}rows"] += 1
+            tally[f"{prefix}tokens"] += note.size
+            tally[f"{prefix}checksum"] += note.fingerprint
     if not repeated:
+        dropped = sum(tally["dropped"] for tally in tallies.values())
+        reason = f"; {dropped} chats were over max_length={config.max_length} and dropped" if dropped else ""
         raise SetupError(
-            f"There is nothing to train on with order={config.order!r}: no rows are left in the training split."
+            f"There is nothing to train on with order={config.order!r}: no rows are left in the training split{reason}."
         )
     random.Random(config.seed).shuffle(repeated)
     if config.order == "raw_then_chat":
-        repeated.sort(key=lambda number: not is_raw[number])
+        repeated.sort(key=lambda number: not notes[number].raw)
     train_rows, validation_rows = stored.select(repeated), stored.select(held_out)
     return Mixture(train_rows, validation_rows, audit(train_rows, validation_rows, tallies, tokenizer))
 
@@ -158,17 +174,20 @@ def _raw_rows(
     documents: Iterable[Mapping[str, Any]], tokenizer: Any, config: MixtureConfig, tallies: dict[str, dict[str, int]]
 ) -> Iterator[dict[str, Any]]:
     lengths: dict[str, int] = {}  # of the documents of the batch at work
+    seen: set[int] = set()  # hashes of the ids: all that is kept of a document
 
     def read() -> Iterator[Mapping[str, Any]]:
         for document in documents:
             name, text = document.get("id"), document.get("text")
-            if name in lengths:
-                raise SetupError(f"Two documents have the id {name!r}. Run 01_scrape again.")
             if isinstance(name, str) and isinstance(text, str):  # what is wrong else, chunk_documents says
+                if hash(name) in seen:
+                    raise SetupError(f"Two documents have the id {name!r}. Run 01_scrape again.")
                 lengths[name] = len(text)
+                seen.add(hash(name))
             yield document
 
-    name, covered = "", 0
+    name: str | None = None
+    covered = 0
     for row in chunking.chunk_documents(read(), tokenizer, config.max_length, config.overlap):
         tally = tallies.setdefault(row["source"], new_tally())
         if row["part"] == 1:
@@ -179,14 +198,14 @@ def _raw_rows(
             raise SetupError(f"{name}: characters {covered} to {row['start']} fell between two chunks.")
         covered = row["end"]
         tally["replaced"] += row["replaced"]
-        yield {**row, "split": split_of(name, config.validation_share)}
+        yield {**row, "split": split_of(row["document_id"], config.validation_share)}
     _check_whole(name, covered, lengths)
     if lengths:
         raise SetupError(f"{next(iter(lengths))}: no chunk was made of it.")
 
 
-def _check_whole(name: str, covered: int, lengths: dict[str, int]) -> None:
-    if name and (whole := lengths.pop(name)) != covered:
+def _check_whole(name: str | None, covered: int, lengths: dict[str, int]) -> None:
+    if name is not None and (whole := lengths.pop(name)) != covered:
         raise SetupError(f"{name}: only {covered} of {whole} characters were kept.")
 
 
@@ -212,15 +231,15 @@ def _chat_rows(
             if how != "whole":
                 tally[how] += 1
             if row is not None:
-                question = "\n".join(m["content"] for m in record["messages"] if m["role"] == "user")
-                about = {name: record[name] for name in ("document_id", "split")}
-                yield {**row, **about, "source": record["method"], "question": question}
+                about = {"document_id": record["document_id"] or "", "split": record["split"]}
+                yield {**row, **about, "source": record["method"], "question": chat.question(record["messages"])}
 
 
 def _check_record(name: str, record: Mapping[str, Any], config: MixtureConfig) -> None:
     for key in ("id", "method", "document_id", "split"):
-        if key not in record:
-            raise SetupError(f"{name}: `{key}` is missing. Run 02_synth again, which writes it.")
+        if not isinstance(record.get(key), str) and not (key == "document_id" and record.get(key, 0) is None):
+            raise SetupError(f"{name}: `{key}` is missing or no string. Run 02_synth again, which writes it.")
+    chat.check_messages(record.get("messages"), name)
     if record["method"] not in CHAT_METHODS:
         raise SetupError(f"{name}: method={record['method']!r} is unknown; there are {', '.join(CHAT_METHODS)}.")
     if record["split"] != split_of(record["document_id"] or record["id"], config.validation_share):
@@ -232,33 +251,33 @@ def _check_record(name: str, record: Mapping[str, Any], config: MixtureConfig) -
 
 def _without_duplicates(
     held_out: list[int],
-    notes: list[tuple[str, str, int, str]],
+    notes: list[Note],
     tallies: dict[str, dict[str, int]],
     config: MixtureConfig,
 ) -> list[int]:
     """Held-out rows without the chats whose question is also trained on."""
     if not config.drop_near_duplicates:
         return held_out
-    asked = [number for number in held_out if notes[number][3]]
-    trained = [question for _, split, _, question in notes if split == "train" and question]
-    gone = {asked[index] for index in near_duplicates([notes[n][3] for n in asked], trained)}
+    asked = [number for number in held_out if notes[number].question]
+    trained = [note.question for note in notes if note.split == "train" and note.question]
+    gone = {asked[index] for index in near_duplicates([notes[n].question for n in asked], trained)}
     for number in gone:
-        tallies[notes[number][0]]["near_duplicates"] += 1
+        tallies[notes[number].source]["near_duplicates"] += 1
     return [number for number in held_out if number not in gone]
 
 
-def _with_general(
-    stored: Any, size: int, tokenizer: Any, config: MixtureConfig, folder: Path, tallies: dict[str, dict[str, int]]
-) -> tuple[Any, int]:
-    """The stored rows with general chats behind them, and the number of those."""
-    from datasets import concatenate_datasets
-
+def _general(
+    size: int, held_out: list[str], tokenizer: Any, config: MixtureConfig, tallies: dict[str, dict[str, int]]
+) -> list[dict[str, Any]]:
+    """Rows of general chats for `size` tokens of others, without those that ask what is held out."""
     wanted = round(size * config.general_share / (1 - config.general_share))
     settings = {name: getattr(config, name) for name in ("max_length", "loss_on", "overflow", "system")}
     rows, counts = general_rows(config.general, tokenizer, wanted, config.seed, **settings)
+    if config.drop_near_duplicates:
+        gone = set(near_duplicates([row["question"] for row in rows], held_out))
+        rows = [row for number, row in enumerate(rows) if number not in gone]
+        counts["near_duplicates"] = len(gone)
     tally = tallies.setdefault("general", new_tally())
     for name, number in counts.items():
         tally[name] += number
-    tally["rows"] += len(rows)
-    tally["tokens"] += sum(len(row["input_ids"]) for row in rows)
-    return concatenate_datasets([stored, store(rows, folder, "general")]), len(rows)
+    return rows

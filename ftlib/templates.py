@@ -31,7 +31,8 @@ _TEMPLATE = (
 
 def mistral_reference(tokenizer: Any) -> str | None:
     """The reference's template for a Mistral Instruct tokenizer (v1 or v3, SentencePiece); None for any other."""
-    if not tokenizer.chat_template or "[INST]" not in tokenizer.chat_template or "<<SYS>>" in tokenizer.chat_template:
+    template = str(tokenizer.chat_template or "")
+    if "[INST]" not in template or "<<SYS>>" in template:
         return None
     # A tokenizer that puts a space before every piece that follows a control token needs none in the template.
     ids = tokenizer(tokenizer.eos_token + "Hi", add_special_tokens=False)["input_ids"]

@@ -77,7 +77,7 @@ def encode_piece(tokenizer: Any, text: str, *, first: bool) -> tuple[list[int], 
     if first:
         found = encode(tokenizer, text)
         return found.ids, found.encoding.offsets, len(found.replaced)
-    backend = _copy_with_cut(tokenizer, len(tokenizer))
+    backend = _copy_with_cut(tokenizer, _state(tokenizer))
     backend.encode_special_tokens = True
     found = _checked(tokenizer, CUT + text, backend.encode(CUT + text, add_special_tokens=False), backend)
     offsets = [(a - len(CUT), b - len(CUT)) for a, b in found.encoding.offsets[1:]]
@@ -92,13 +92,16 @@ def encode_rendered(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
 
 
 def control_ids(tokenizer: Any) -> frozenset[int]:
-    """Ids of the tokens that only a template, or a row's beginning and end, may produce."""
-    return _control_ids(tokenizer, len(tokenizer))
+    """Ids of the tokens that only a template, or a row's beginning and end, may produce.
+
+    Tokens that were added but are not special (`<think>` of Qwen 3) are ordinary: text that holds them becomes them.
+    """
+    return _control_ids(tokenizer, _state(tokenizer))
 
 
 def control_pattern(tokenizer: Any) -> re.Pattern[str]:
-    """Matches the strings of the control tokens, longest first; nothing where there are none."""
-    return _control_pattern(tokenizer, len(tokenizer))
+    """Matches the control tokens with the white space that some take in; group 1 is the token. Longest first."""
+    return _control_pattern(tokenizer, _state(tokenizer))
 
 
 def bos_ids(tokenizer: Any) -> list[int]:
@@ -115,6 +118,16 @@ def eos_id(tokenizer: Any) -> int:
             "to the one in the model's generation_config.json."
         )
     return tokenizer.eos_token_id
+
+
+def check_text(text: str, where: str) -> None:
+    """Raises SetupError for half a surrogate pair, which JSON can hold and no tokenizer can encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SetupError(
+            f"{where}: character {error.start} is half a surrogate pair ({text[error.start]!r}). Replace it."
+        ) from error
 
 
 def count_tokens(documents: Iterable[Mapping[str, Any]], tokenizer: Any) -> list[dict[str, Any]]:
@@ -148,15 +161,20 @@ def batches(items: Iterable[Item], characters: Callable[[Item], int]) -> Iterato
 
 def backend_copy(tokenizer: Any) -> Any:
     """A copy of the Rust tokenizer that adds no special tokens, truncates and pads nothing and keeps offsets whole."""
-    return _copy(tokenizer, len(tokenizer))
+    return _copy(tokenizer, _state(tokenizer))
 
 
-# The size is part of the key: a token added later makes a new copy.
+def _state(tokenizer: Any) -> tuple[int, ...]:
+    """What the caches below depend on beside the tokenizer: a token that is added or named later makes a new copy."""
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id)
+    return (len(tokenizer), *(-1 if number is None else number for number in special))
+
+
 @lru_cache(maxsize=4)
-def _copy(tokenizer: Any, size: int) -> Any:
+def _copy(tokenizer: Any, state: tuple[int, ...]) -> Any:
     from tokenizers import processors
 
-    if not tokenizer.is_fast:
+    if not getattr(tokenizer, "is_fast", False):
         raise SetupError(f"{tokenizer.name_or_path}: a fast tokenizer is needed; this one gives no offsets.")
     backend = copy.deepcopy(tokenizer.backend_tokenizer)
     # A byte-level post-processor may cut the space off the offsets of " word", and chunks must be slices of the text.
@@ -167,26 +185,46 @@ def _copy(tokenizer: Any, size: int) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _copy_with_cut(tokenizer: Any, size: int) -> Any:
+def _copy_with_cut(tokenizer: Any, state: tuple[int, ...]) -> Any:
     from tokenizers import AddedToken
 
-    backend = copy.deepcopy(_copy(tokenizer, size))
+    backend = copy.deepcopy(_copy(tokenizer, state))
     backend.add_tokens([AddedToken(CUT, normalized=False)])
     return backend
 
 
 @lru_cache(maxsize=4)
-def _control_ids(tokenizer: Any, size: int) -> frozenset[int]:
+def _control_ids(tokenizer: Any, state: tuple[int, ...]) -> frozenset[int]:
     added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    # Not the padding token: some set an ordinary word for it.
     named = {tokenizer.unk_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
+    # Some pad with an ordinary word ("!"), which transformers then takes for special. It is ordinary where the
+    # merges of a BPE make it of its characters.
+    pad = tokenizer.pad_token_id
+    if pad is not None and pad not in named and type(tokenizer.backend_tokenizer.model).__name__ == "BPE":
+        backend = _copy(tokenizer, state)
+        backend.encode_special_tokens = True
+        if backend.encode(tokenizer.decode([pad]), add_special_tokens=False).ids == [pad]:
+            added.discard(pad)
     return frozenset(added | named)
 
 
 @lru_cache(maxsize=4)
-def _control_pattern(tokenizer: Any, size: int) -> re.Pattern[str]:
-    words = sorted(tokenizer.convert_ids_to_tokens(sorted(control_ids(tokenizer))), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, words)) if words else r"(?!)")
+def _control_pattern(tokenizer: Any, state: tuple[int, ...]) -> re.Pattern[str]:
+    added = tokenizer.added_tokens_decoder
+    left, right, plain = [], [], []
+    for number in sorted(control_ids(tokenizer)):
+        word = tokenizer.convert_ids_to_tokens(number)
+        plain.append(word)
+        left += [word] if number in added and added[number].lstrip else []
+        right += [word] if number in added and added[number].rstrip else []
+    if not plain:
+        return re.compile(r"(?!)()")
+
+    def any_of(words: list[str]) -> str:
+        return "|".join(map(re.escape, sorted(words, key=len, reverse=True))) or r"(?!)"
+
+    ahead, behind = rf"(?:\s*(?={any_of(left)}))?", "".join(rf"(?:(?<={re.escape(word)})\s*)?" for word in right)
+    return re.compile(f"{ahead}({any_of(plain)}){behind}")
 
 
 def _checked(tokenizer: Any, text: str, encoded: Any, backend: Any) -> Tokens:
@@ -195,7 +233,7 @@ def _checked(tokenizer: Any, text: str, encoded: Any, backend: Any) -> Tokens:
     if control.isdisjoint(ids):
         return Tokens(ids, encoded)
     characters, replaced = list(text), set[int]()
-    stand_in = _stand_in(tokenizer, len(tokenizer))
+    stand_in = _stand_in(tokenizer, _state(tokenizer))
     while bad := [index for index, token in enumerate(ids) if token in control]:
         places = {place for index in bad for place in range(*encoded.token_to_chars(index))}
         if places <= replaced:
@@ -209,7 +247,7 @@ def _checked(tokenizer: Any, text: str, encoded: Any, backend: Any) -> Tokens:
 
 
 @lru_cache(maxsize=4)
-def _stand_in(tokenizer: Any, size: int) -> str:
+def _stand_in(tokenizer: Any, state: tuple[int, ...]) -> str:
     """What is encoded for a character without a token: as long as it, so that offsets stay."""
     backend, control = backend_copy(tokenizer), control_ids(tokenizer)
     backend.encode_special_tokens = True

@@ -78,8 +78,8 @@ mixing = settings.changed(mixing, {"order": order, "all_data": all_data, **mixtu
 folder = space.run(run_name)
 plan = {"train": asdict(config), "mixture": asdict(mixing)}
 inputs = {"documents": space.documents, "chats": space.chats}
-if Path(mixing.general).is_file():
-    inputs["general"] = Path(mixing.general)
+if Path(mixing.general).expanduser().is_file():
+    inputs["general"] = Path(mixing.general).expanduser()
 done = is_done(folder, settings=plan, inputs=inputs)
 print(f"{machine.name}: {config.model}, r = {config.lora_r}, {config.max_length:,} tokens, {config.backend}")
 

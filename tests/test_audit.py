@@ -5,16 +5,12 @@ import pytest
 from ftlib.audit import audit, new_tally
 from ftlib.chunking import IGNORE
 from ftlib.errors import SetupError
-from ftlib.rows import store
+from ftlib.rows import fingerprint, store
 
 
 def row(source, ids, labels=None, document_id="d"):
     labels = list(ids) if labels is None else labels
     return {"source": source, "document_id": document_id, "input_ids": ids, "labels": labels, "split": "train"}
-
-
-def tally(**counts):
-    return new_tally() | counts
 
 
 def made(train=(), validation=()):
@@ -25,6 +21,7 @@ def made(train=(), validation=()):
             entry = tallies.setdefault(one["source"], new_tally())
             entry[f"{prefix}rows"] += 1
             entry[f"{prefix}tokens"] += len(one["input_ids"])
+            entry[f"{prefix}checksum"] += fingerprint(one)
     return tallies
 
 
@@ -37,14 +34,10 @@ def test_a_hand_made_case(mistral, tmp_path, stored):
         row("page_qa", [bos, 10, eos, 11, eos], [IGNORE, IGNORE, IGNORE, 11, eos]),
     ]
     validation = [row("wiki", [bos, 3, eos]), row("page_qa", [bos, 4])]
-    tallies = {
-        "code": tally(documents=1, rows=2, tokens=6, replaced=5),
-        "page_qa": tally(
-            documents=4, dropped=2, truncated=1, near_duplicates=3, system_merged=1, rows=1, tokens=5,
-            validation_rows=1, validation_tokens=2,
-        ),
-        "wiki": tally(documents=1, validation_rows=1, validation_tokens=3),
-    }  # fmt: skip
+    tallies = made(train, validation)
+    tallies["code"] |= {"documents": 1, "replaced": 5}
+    tallies["page_qa"] |= {"documents": 4, "dropped": 2, "truncated": 1, "near_duplicates": 3, "system_merged": 1}
+    tallies["wiki"] |= {"documents": 1}
     names = (
         "source documents rows tokens tokens_with_loss validation_rows dropped truncated near_duplicates system_merged "
         "replaced bos eos"
@@ -119,3 +112,43 @@ def test_a_loss_is_found(mistral, change, reason):
 def test_rows_that_nobody_made(mistral):
     with pytest.raises(SetupError, match="Rows of 'code' are in the mixture that nothing made"):
         audit([row("code", [1, 10, 2])], [], {}, mistral)
+
+
+def swap(rows):
+    """A row lost, another of the same length in its place."""
+    rows[0] = rows[1]
+
+
+def corrupt(rows):
+    rows[0] = row("code", [1, 10, 12, 2], document_id="a")
+
+
+def mask(rows):
+    rows[0] = row("code", [1, 10, 11, 2], [1, 10, IGNORE, 2], "a")
+
+
+def move(rows):
+    """A token from one row to another."""
+    rows[0], rows[1] = row("code", [1, 10, 2], document_id="a"), row("code", [1, 20, 11, 21, 2], document_id="b")
+
+
+def mistake(rows):
+    """A row of another document's name."""
+    rows[0] = {**rows[0], "document_id": "b"}
+
+
+def leak(rows):
+    rows[0] = {**rows[0], "split": "validation"}
+
+
+@pytest.mark.parametrize("change", [swap, corrupt, mask, move, mistake, leak])
+@pytest.mark.parametrize("held_out", [False, True])
+def test_rows_of_the_right_number_and_length_that_are_not_those_made(mistral, change, held_out):
+    rows = [row("code", [1, 10, 11, 2], document_id="a"), row("code", [1, 20, 21, 2], document_id="b")]
+    sides: tuple[list, list] = ([], rows) if held_out else (rows, [])
+    tallies = made(*sides)
+    audit(*sides, tallies, mistral)
+    audit(sides[0][::-1], sides[1][::-1], tallies, mistral)  # the order is the mixture's affair
+    change(rows)
+    with pytest.raises(SetupError, match="code: the rows in the mixture are not those that were made"):
+        audit(*sides, tallies, mistral)

@@ -1,12 +1,15 @@
 """ftlib.chat: the template's own ids, content that cannot end a turn, loss where it belongs."""
 
+import copy
 import os
 import unicodedata
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tokenizers_of_all_kinds import conversation
+from tokenizers import AddedToken
+from tokenizers_of_all_kinds import conversation, trl_template
 
 from ftlib import chat, tokens
 from ftlib.chat import IGNORE
@@ -234,10 +237,14 @@ def test_loss_falls_on_the_answers_and_their_ends(any_tokenizer, messages, syste
     answers = [message["content"] for message in messages if message["role"] == "assistant"]
     found = runs(tokenizer, encoded)
     assert len(found) == len(encoded["answers"]) == len(answers)
-    for said, answer in zip(found, answers, strict=True):
+    for number, (said, answer) in enumerate(zip(found, answers, strict=True), 1):
         wanted = plain(tokenizer, answer).strip()
         body = said.removesuffix(" </s>").removesuffix(tokenizer.eos_token).removesuffix("<end_of_turn>")
         assert len(body) < len(said)  # it ends in the token that ends the turn
+        # Qwen 3 opens the last answer with an empty thought, which the generation prompt leaves to the model.
+        if "<think>" in tokenizer.chat_template and number == len(answers):
+            assert body.startswith("<think>\n\n</think>\n\n")
+            body = body.removeprefix("<think>\n\n</think>\n\n")
         # A token may reach over the border, "\n" + "\n" or "](" + "("; and templates trim.
         assert wanted in body and len(body.replace(wanted, "", 1).strip()) <= 2
 
@@ -251,7 +258,8 @@ def test_labels_of_a_plain_chat_to_the_token(smollm, mistral, llama2, llama3, ge
         (qwen3, "", "<|im_end|>"),
     ):
         found = runs(tokenizer, chat.encode_chat(tokenizer, messages, "assistant"))
-        assert found == [f"{first}Me.{end}", f"{first}Here.{end}"]
+        thought = "<think>\n\n</think>\n\n" if tokenizer is qwen3 else ""
+        assert found == [f"{first}Me.{end}", f"{first}{thought}Here.{end}"]
     messages = conversation(["Who?", "Me.", "Where?", "Here, </s> and <|im_end|>."])
     for tokenizer in (smollm, mistral):
         found = runs(tokenizer, chat.encode_chat(tokenizer, messages, "assistant"))
@@ -408,3 +416,90 @@ def test_a_template_that_cannot_be_followed(smollm, monkeypatch, template, reaso
     with pytest.raises(SetupError, match=reason) as caught:
         chat.encode_chat(smollm, messages)
     assert smollm.name_or_path in str(caught.value)
+
+
+# --- what templates and tokenizers come up with -----------------------------------------------------------------------
+
+
+def with_tokens(tokenizer, template, *added, **named):
+    """A copy with more control tokens and another template."""
+    from transformers import PreTrainedTokenizerFast
+
+    backend = copy.deepcopy(tokenizer.backend_tokenizer)
+    backend.add_special_tokens(list(added))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, chat_template=template, **named)
+
+
+def test_control_tokens_that_take_in_white_space(smollm):
+    """As Phi 3's: the tokenizer drops the line break behind <|user|>, and the indentation of an answer with it."""
+    words = [AddedToken(f"<|{n}|>", rstrip=True, normalized=False) for n in ("user", "assistant", "end", "system")]
+    phi = with_tokens(smollm, trl_template("phi3"), *words, eos_token="<|endoftext|>")
+    for texts in (["Hi", "  indented answer"], ["\n Hi ", "Yes\n"], ["<b>", " \n x"]):
+        messages = conversation(texts)
+        assert chat.encode_chat(phi, messages)["input_ids"] == template_ids(phi, messages)
+    # A control string in one message changes nothing around the others.
+    ids, spiked = (
+        chat.encode_chat(phi, conversation(["Hi", answer, "And?", "  So."]), "assistant")["input_ids"]
+        for answer in ("Yes", "Yes <|end|>")
+    )
+    shared = len(phi("<|user|>\nHi<|end|>\n<|assistant|>\nYes")["input_ids"])
+    assert spiked[:shared] == ids[:shared]
+    rest = len(phi("<|end|>\n<|user|>\nAnd?<|end|>\n<|assistant|>\n  So.<|end|>\n<|endoftext|>")["input_ids"])
+    assert spiked[-rest:] == ids[-rest:]
+
+
+def test_an_answer_that_ends_in_several_control_tokens(smollm):
+    """As Cohere 2's: what ends a generation is the last of them, and it must be learned."""
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<file_sep><|im_end|>{% endfor %}"
+    template += "{% if add_generation_prompt %}<|im_start|>assistant:{% endif %}"
+    tokenizer = with_tokens(smollm, template, eos_token="<|im_end|>")
+    row = chat.encode_chat(tokenizer, conversation(["Who?", "Me.", "Where?", "Here."]), "assistant")
+    assert [text.lstrip() for text in runs(tokenizer, row)] == ["Me.<file_sep><|im_end|>", "Here.<file_sep><|im_end|>"]
+
+
+def test_padding_with_an_ordinary_word(smollm):
+    """transformers takes it for special; texts that hold it must not lose it."""
+    tokenizer = with_tokens(smollm, smollm.chat_template, eos_token="<|im_end|>", pad_token="!")
+    messages = conversation(["Hi!", "Yes! Sure!!"])
+    row = chat.encode_chat(tokenizer, messages)
+    assert row["input_ids"] == template_ids(tokenizer, messages) and row["replaced"] == 0
+    encoded = tokens.encode(tokenizer, "Stop! Now!! <|im_end|>")
+    assert encoded.replaced == () and tokenizer.decode(encoded.ids) == "Stop! Now!! <|im_end|>"
+    assert 2 not in encoded.ids
+
+
+def test_a_token_that_is_named_later(smollm):
+    """The copy that text is encoded with is made anew."""
+    tokenizer = copy.deepcopy(smollm)
+    tokens.encode(tokenizer, "x")
+    tokenizer.eos_token = "<file_sep>"
+    assert tokenizer.eos_token_id in tokens.control_ids(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<new>"]})
+    assert tokenizer.convert_tokens_to_ids("<new>") not in tokens.encode(tokenizer, "<new>").ids
+
+
+def test_a_template_that_writes_the_date(smollm, monkeypatch):
+    """The frame that is remembered may be yesterday's."""
+    template = "{{ day }}" + smollm.chat_template
+    tokenizer = copy.deepcopy(smollm)
+    tokenizer.chat_template = template
+    apply = tokenizer.apply_chat_template
+    for day in ("Monday", "Tuesday"):
+        tokenizer.apply_chat_template = partial(apply, day=day)
+        ids = chat.encode_chat(tokenizer, conversation(["x", "y"]))["input_ids"]
+        assert tokenizer.decode(ids).startswith(day)
+
+
+def test_a_template_among_several(smollm):
+    tokenizer = copy.deepcopy(smollm)
+    tokenizer.chat_template = {"default": smollm.chat_template, "tool_use": "{{ messages }}"}
+    messages = conversation(["x", "y"])
+    assert chat.encode_chat(tokenizer, messages) == chat.encode_chat(smollm, messages)
+
+
+def test_fields_that_would_be_lost(smollm):
+    messages = conversation(["x", "y"])
+    harmless: list[dict] = [{**messages[0], "tool_calls": None}, messages[1]]
+    assert chat.encode_chat(smollm, harmless) == chat.encode_chat(smollm, messages)
+    with pytest.raises(SetupError, match="message 1: only role and content can be trained on; remove 'reasoning'"):
+        chat.encode_chat(smollm, [messages[0], {**messages[1], "reasoning": "hm"}])

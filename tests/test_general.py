@@ -95,3 +95,43 @@ def test_general_chats_that_are_not_there(documents, chats, smollm, tmp_path):
         build_mixture(documents, chats, smollm, replace(CONFIG, general=str(tmp_path / "nowhere.jsonl")))
     with pytest.raises(SetupError, match="general chats 'nobody/nothing' can't be read"):
         build_mixture(documents, chats, smollm, replace(CONFIG, general="nobody/nothing"))
+
+
+@pytest.mark.parametrize("change", [{"general_share": 0.0}, {"general_share": 1e-6}, {"order": "chat_only"}])
+def test_no_room_for_general_chats(documents, smollm, general_file, change):
+    """A share of nothing, or of next to nothing, is nothing."""
+    config = replace(CONFIG, general=str(general_file), **change)
+    chats = [] if "order" in change else [chat_of(documents[0]["id"])]
+    if "order" in change:
+        with pytest.raises(SetupError, match="nothing to train on"):
+            build_mixture(documents, chats, smollm, config)
+        return
+    found = build_mixture(documents, chats, smollm, config)
+    assert not [row for row in found.train if row["source"] == "general"]
+
+
+def test_general_chats_do_not_ask_what_is_held_out(documents, chats, smollm, tmp_path):
+    held_out = next(chat for chat in chats if chat["split"] == "validation")
+    other = [{"role": "user", "content": "What is a tide?"}, {"role": "assistant", "content": "The sea, rising."}]
+    path = tmp_path / "g.jsonl"
+    path.write_text("".join(json.dumps({"messages": m}) + "\n" for m in (held_out["messages"], other)))
+    config = replace(CONFIG, general=str(path), general_share=0.5)
+    found = build_mixture(documents, chats, smollm, config)
+    (entry,) = [entry for entry in found.audit if entry["source"] == "general"]
+    assert (entry["rows"], entry["near_duplicates"]) == (1, 1)
+    (row,) = [row for row in found.train if row["source"] == "general"]
+    assert "tide" in smollm.decode(row["input_ids"])
+    kept = build_mixture(documents, chats, smollm, replace(config, drop_near_duplicates=False))
+    assert sum(row["source"] == "general" for row in kept.train) == 2
+
+
+def test_a_data_set_with_rows_that_are_no_chats(documents, chats, smollm, tmp_path):
+    """Nobody can mend a row of a data set: what can't be trained on is left out and counted."""
+    good = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "One."}]
+    rows = [good, good[:1], [{"role": "tool", "content": "x"}, *good], [{**good[0], "content": ""}, good[1]]]
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    config = replace(CONFIG, general=str(tmp_path / "set"), general_share=0.5)
+    found = build_mixture(documents, chats, smollm, config)
+    (entry,) = [entry for entry in found.audit if entry["source"] == "general"]
+    assert (entry["documents"], entry["rows"], entry["dropped"]) == (4, 1, 3)

@@ -1,5 +1,6 @@
 """ftlib.mixture: one split for documents and their chats, what is shown how often, and an audit that counts."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -348,12 +349,31 @@ def test_a_bad_chat_is_named(documents, smollm, mistral):
     assert (entry["rows"], entry["system_merged"]) == (1, 1)
     for key in ("id", "method", "document_id", "split"):
         wrong = {name: value for name, value in bad.items() if name != key}
-        with pytest.raises(SetupError, match=f"chats.jsonl, chat .*: `{key}` is missing"):
+        with pytest.raises(SetupError, match=f"chats.jsonl, chat .*: `{key}` is missing or no string"):
             build_mixture([], [wrong], smollm, CONFIG)
+    with pytest.raises(SetupError, match="chats.jsonl, chat .*a list of messages was expected, found NoneType"):
+        build_mixture([], [{**bad, "messages": None}], smollm, CONFIG)
     with pytest.raises(SetupError, match="method='mail' is unknown"):
         build_mixture([], [{**bad, "method": "mail"}], smollm, CONFIG)
 
 
 def test_two_documents_of_one_id(documents, smollm):
-    with pytest.raises(SetupError, match="Two documents have the id 'code:x'"):
-        build_mixture([document("x"), document("x")], [], smollm, CONFIG)
+    far = [document(str(n)) for n in range(1200)]  # batches apart
+    for docs in ([document("x"), document("x")], [document("x"), *far, document("x")]):
+        with pytest.raises(SetupError, match="Two documents have the id 'code:x'"):
+            build_mixture(docs, [], smollm, CONFIG)
+
+
+def test_half_a_surrogate_pair_is_named(documents, chats, smollm):
+    """JSON can hold one, and no tokenizer takes it."""
+    bad = json.loads(json.dumps(document("x", text="a\ud800")))
+    with pytest.raises(SetupError, match="'code:x', `text`: character 1 is half a surrogate pair"):
+        build_mixture([*documents, bad], chats, smollm, CONFIG)
+    with pytest.raises(SetupError, match="chat page_qa:.*, message 1: character 6 is half a surrogate pair"):
+        build_mixture(documents, [chat_of("code:1", answer="It is \ud800")], smollm, CONFIG)
+
+
+def test_only_long_chats(smollm, long_chats):
+    """The reason is said: the audit, which counts them, is not reached."""
+    with pytest.raises(SetupError, match="no rows are left .*; 1 chats were over max_length=64 and dropped"):
+        build_mixture([], long_chats[1:], smollm, CONFIG)

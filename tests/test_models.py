@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tokenizers_of_all_kinds import mistral_data
 
 from ftlib import models, sentencepiece_merges
 from ftlib.errors import SetupError
@@ -160,3 +161,40 @@ def test_mistrals_reference_template(mistral, smollm):
         load_tokenizer("demo", "mistral-reference")
     with pytest.raises(SetupError, match="chat_template='x' is unknown"):
         load_tokenizer("demo", "x")  # type: ignore[arg-type]
+
+
+def test_a_template_among_several(smollm, tmp_path):
+    smollm.save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    config["chat_template"] = [
+        {"name": "default", "template": smollm.chat_template},
+        {"name": "tool_use", "template": "{{ messages }}"},
+    ]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    assert load_tokenizer(str(tmp_path)).chat_template == smollm.chat_template
+
+
+def test_a_folder_with_mistral_commons_file_too(tekken, tmp_path):
+    """transformers then takes mistral-common's tokenizer, where that is installed, which gives no offsets."""
+    tekken.save_pretrained(tmp_path)
+    shutil.copy(mistral_data("tekken_240911.json"), tmp_path / "tekken.json")
+    (tmp_path / "config.json").write_text('{"model_type": "mistral"}')
+    found = load_tokenizer(str(tmp_path))
+    assert found.is_fast and found(INDENTED)["input_ids"] == tekken(INDENTED)["input_ids"]
+
+
+def test_a_tokenizer_that_changes_text_is_said(smollm, tmp_path, capsys):
+    import copy
+
+    from tokenizers import normalizers
+
+    load_tokenizer("demo")
+    assert "changes text" not in capsys.readouterr().out
+    lower = copy.deepcopy(smollm)
+    lower.backend_tokenizer.normalizer = normalizers.Lowercase()
+    lower.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    load_tokenizer(str(tmp_path))
+    assert r"the tokenizer changes text. 'if X:\n" in capsys.readouterr().out
