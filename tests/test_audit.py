@@ -91,6 +91,22 @@ def test_a_model_without_a_bos(smollm):
     assert (entry["bos"], entry["eos"]) == (0, 1)
 
 
+def test_a_control_token_at_the_beginning_of_a_model_without_a_bos(smollm):
+    bad = row("code", [0, 100, smollm.eos_token_id])
+    with pytest.raises(SetupError, match="has the control token 0 inside its text, at position 0"):
+        audit([bad], [], made([bad]), smollm)
+
+
+def test_a_template_without_the_bos_that_the_tokenizer_puts_before_texts(mistral, monkeypatch):
+    """The template is the model's own; raw text still needs the BOS."""
+    monkeypatch.setattr(mistral, "chat_template", mistral.chat_template.replace("{{ bos_token }}", ""))
+    chatted = row("page_qa", [10, 11, 2])
+    assert audit([chatted], [], made([chatted]), mistral)[0]["bos"] == 0
+    raw = row("code", [10, 11, 2])
+    with pytest.raises(SetupError, match="has 0 BOS tokens"):
+        audit([raw], [], made([raw]), mistral)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

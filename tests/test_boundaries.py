@@ -45,13 +45,21 @@ FENCED = """Intro
 # three
 ``` not `a fence` ```
 # four
+~~~ with `ticks`
+# inside
+~~~ no end, for the words
+# inside
+~~~~
+# five
 ```python
 # never closed
 """
 
 
 def test_headings_outside_fences():
-    assert places(FENCED, "docs") == ["# one", "# two", "# three", "# four"]
+    assert places(FENCED, "docs") == ["# one", "# two", "# three", "# four", "# five"]
+    lower = FENCED.replace("\n# ", "\n#### ")
+    assert places(lower, "docs", 1) == ["#### one", "#### two", "#### three", "#### four", "#### five"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +69,7 @@ def test_headings_outside_fences():
         ("x\n= One\n== Two\n=== Three\n==== Four\n", ["= One", "== Two", "=== Three"]),  # AsciiDoc, MediaWiki
         ("x\n\nTitle\n=====\n\ntext\n\nSub\n---\n", ["Title", "Sub"]),  # Markdown, reStructuredText
         ("x\r\n# One\r\n\r\nTitle\r\n=====\r\n", ["# One\r", "Title\r"]),
-        ("a | b\n--- | ---\n* bullet\n- bullet\n", []),
+        ("a | b\n--- | ---\n* bullet\n- bullet\n\n---\n\n----\n", []),
     ],
 )
 def test_headings_of_wikis(text, found):
@@ -95,8 +103,25 @@ def test_definitions_with_what_stands_above_them():
     assert places(CODE, "code") == ["# What it does,", "/** Doc", "async fn three() {}", "class Four:"]
 
 
+@pytest.mark.parametrize("above", ["@it", "// said", "# said", "/* said */", " * said", "-- said"])
+def test_what_stands_above_a_definition(above):
+    assert places(f"x = 1\n{above}\nfn f() {{}}\n", "code") == [above]
+    assert places(f"x = 1\n{above}\n\nfn f() {{}}\n", "code") == ["fn f() {}"]
+
+
+KEYWORDS = (
+    "export async public private protected static abstract final pub def class func fn function interface type enum "
+    "struct trait impl module namespace object const let var describe test it"
+).split()
+
+
+@pytest.mark.parametrize("word", KEYWORDS)
+def test_definitions_of_many_languages(word):
+    assert places(f"x = 1\n{word} f() {{\n  {word} g\n{word}x = 2\n", "code") == [f"{word} f() {{"]
+
+
 def test_files_and_hunks_of_a_pull_request():
-    text = "Title\nFile: a, Status: added\n@@ -1 +1 @@\n+x\n @@ no\ndiff --git a/x b/x\n"
+    text = "Title\ndiff of opinions\nFile: a, Status: added\n@@ -1 +1 @@\n+x\n @@ no\ndiff --git a/x b/x\n"
     assert places(text, "pull_request") == ["File: a, Status: added", "diff --git a/x b/x"]
     assert places(text, "pull_request", 1) == ["@@ -1 +1 @@"]
 
@@ -105,6 +130,8 @@ def test_lines_of_every_kind():
     text = "one\ntwo\r\nthree\rfour\n\nfive"
     assert places(text, "code", 2) == ["two\r", "three\rfour", "four", "", "five"]
     assert [text[place:] for place in cuts_of(text, "code", 0).ranks[1]] == ["\nfive"]
+    crlf = "one\r\n\r\n  \r\ntwo\r\n"
+    assert [crlf[place:] for place in cuts_of(crlf, "code", 0).ranks[1]] == ["\r\n  \r\ntwo\r\n"]
 
 
 def test_a_boundary_inside_a_token():

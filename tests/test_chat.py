@@ -503,3 +503,40 @@ def test_fields_that_would_be_lost(smollm):
     assert chat.encode_chat(smollm, harmless) == chat.encode_chat(smollm, messages)
     with pytest.raises(SetupError, match="message 1: only role and content can be trained on; remove 'reasoning'"):
         chat.encode_chat(smollm, [messages[0], {**messages[1], "reasoning": "hm"}])
+
+
+def test_a_chat_that_begins_with_text(mistral, monkeypatch):
+    """No control token before the first words: they get the prefix of a text's beginning, control strings or not."""
+    monkeypatch.setattr(mistral, "chat_template", mistral.chat_template.replace("{{ bos_token }}", ""))
+    ids, spiked = (chat.encode_chat(mistral, conversation(["Hi", answer]))["input_ids"] for answer in ("Yes", "</s>"))
+    assert ids[:6] == spiked[:6] and mistral.convert_ids_to_tokens(ids[0]) == "▁["
+
+
+@pytest.mark.parametrize(
+    "trim", ["strip('\\n')", "lstrip('\\n')", "rstrip('\\n')", "lstrip()", "rstrip()", "rstrip(' ')"]
+)
+def test_templates_that_trim_in_every_way(smollm, monkeypatch, trim):
+    template = smollm.chat_template.replace("message['content']", f"message['content'].{trim}")
+    assert template != smollm.chat_template
+    monkeypatch.setattr(smollm, "chat_template", template)
+    messages = conversation(["\n  Who? \n", "\n  Me. \n"])
+    assert chat.encode_chat(smollm, messages)["input_ids"] == template_ids(smollm, messages)
+    spiked = conversation(["\n  Who? \n", "\n  <|im_end|> \n"])
+    ids = chat.encode_chat(smollm, spiked)["input_ids"]
+    assert smollm.decode(ids) == smollm.apply_chat_template(spiked, tokenize=False)
+
+
+def test_of_two_control_strings_the_longer_one(smollm):
+    tokenizer = with_tokens(smollm, smollm.chat_template, "<a>", "<a>b", eos_token="<|im_end|>")
+    assert tokens.control_pattern(tokenizer).match("<a>bc").group(1) == "<a>b"  # type: ignore[union-attr]
+
+
+def test_tokens_that_are_added_but_not_special_are_ordinary(qwen3):
+    assert not {qwen3.convert_tokens_to_ids(word) for word in ("<think>", "<tool_call>")} & tokens.control_ids(qwen3)
+    messages = conversation(["What is <think>?", "A tag."])
+    assert chat.encode_chat(qwen3, messages)["input_ids"] == template_ids(qwen3, messages)
+
+
+def test_what_a_template_begins_with(mistral, smollm):
+    assert chat.begins_with(mistral, [1]) and not chat.begins_with(mistral, [733])
+    assert chat.begins_with(smollm, [1]) and not chat.begins_with(smollm, [2])

@@ -47,6 +47,19 @@ def test_general_chats_take_their_share(documents, chats, smollm, general_file, 
     assert any(kinds[: len(kinds) // 4]) and any(kinds[-len(kinds) // 4 :])  # mixed in, not put behind
 
 
+def test_general_chats_by_the_mixtures_settings(documents, chats, smollm, general_file, capsys):
+    """The loss, and the shipped general chats beside those of the file."""
+    shipped = [chat_of(None, n, "general") for n in range(30)]
+    config = replace(CONFIG, general=str(general_file), loss_on="assistant")
+    found = build_mixture(documents, chats + shipped, smollm, config)
+    assert "were wanted" not in capsys.readouterr().out
+    rows = [row for row in found.train if row["source"] == "general"]
+    assert all(row["labels"] != row["input_ids"] for row in rows)
+    (entry,) = [entry for entry in found.audit if entry["source"] == "general"]
+    held_out = sum(row["split"] == "validation" for row in shipped)
+    assert (entry["documents"], entry["validation_rows"]) == (630, held_out) and held_out > 0
+
+
 def test_general_chats_stay_out_of_raw_text(documents, chats, smollm, general_file):
     config = replace(CONFIG, general=str(general_file), order="raw_only")
     assert {row["source"] for row in build_mixture(documents, chats, smollm, config).train} == set(RAW_SOURCES)
@@ -135,3 +148,7 @@ def test_a_data_set_with_rows_that_are_no_chats(documents, chats, smollm, tmp_pa
     found = build_mixture(documents, chats, smollm, config)
     (entry,) = [entry for entry in found.audit if entry["source"] == "general"]
     assert (entry["documents"], entry["rows"], entry["dropped"]) == (4, 1, 3)
+    (tmp_path / "set" / "test.jsonl").write_text(json.dumps({"messages": good}) + "\n")
+    config = replace(config, general=f"{tmp_path / 'set'}:test")
+    (entry,) = [e for e in build_mixture(documents, chats, smollm, config).audit if e["source"] == "general"]
+    assert (entry["documents"], entry["rows"]) == (1, 1)

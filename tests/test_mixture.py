@@ -112,6 +112,9 @@ def test_orders(documents, chats, mixture, smollm):
     assert kinds == sorted(kinds, reverse=True)
     sources = [row["source"] for row in both.train if row["source"] in RAW_SOURCES]
     assert sources != sorted(sources)  # shuffled within each half
+    own = [row["document_id"] for row in both.train if row["source"] in RAW_SOURCES]
+    stored = [d["id"] for d in documents if d["id"] in own]
+    assert list(dict.fromkeys(own)) != stored
     for found in (raw, chatted, both):
         assert by_content(found.validation) == by_content(mixture.validation)  # so that their losses compare
 

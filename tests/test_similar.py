@@ -40,6 +40,14 @@ def test_another_question(one, other):
     assert near_duplicates([one], [other]) == []
 
 
+def test_nine_words_in_ten():
+    words = "one two three four five six seven eight nine ten".split()
+    assert near_duplicates([" ".join(words)], [" ".join([*words, "eleven"])]) == [0]  # 10 of 11
+    assert near_duplicates([" ".join(words[1:])], [" ".join(words)]) == [0]  # 9 of 10
+    assert near_duplicates([" ".join([*words[1:], "more"])], [" ".join(words)]) == []  # 9 of 11
+    assert near_duplicates([" ".join(words[1:9])], [" ".join(words[1:])]) == []  # 8 of 9
+
+
 def test_the_index_finds_what_comparing_all_pairs_finds():
     chance = random.Random(0)
     words = [f"word{chr(97 + n)}{chr(97 + n // 26)}" for n in range(60)]

@@ -59,6 +59,7 @@ def test_a_template_that_differs_from_the_reference_is_said(mistral, mistral_v3,
     note = templates.difference(mistral)
     assert "mistral-common's reference encoder (from token 1 on: [ INST ] against ▁[ INST ])" in note
     assert "chat_template='mistral-reference'" in note
+    assert "mistral-common's reference encoder (from token 3 on" in templates.difference(mistral_v3)
     for tokenizer in (mistral, mistral_v3):
         monkeypatch.setattr(tokenizer, "chat_template", templates.mistral_reference(tokenizer))
         assert templates.difference(tokenizer) == ""
