@@ -1,5 +1,7 @@
 """ftlib.audit: counts of hand-made rows, and every kind of fault found."""
 
+import copy
+
 import pytest
 
 from ftlib.audit import audit, new_tally
@@ -168,3 +170,21 @@ def test_rows_of_the_right_number_and_length_that_are_not_those_made(mistral, ch
     change(rows)
     with pytest.raises(SetupError, match="code: the rows in the mixture are not those that were made"):
         audit(*sides, tallies, mistral)
+
+
+def test_a_bos_that_is_the_eos(smollm):
+    """GPT-2: one token for both."""
+    from tokenizers import processors
+
+    tokenizer = copy.deepcopy(smollm)
+    tokenizer.bos_token = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_end|> $A", special_tokens=[("<|im_end|>", 2)]
+    )
+    whole = row("code", [2, 900, 2])
+    assert audit([whole], [], made([whole]), tokenizer)[0]["eos"] == 2
+
+
+def test_a_fault_of_a_chat_of_no_document_names_its_source(mistral):
+    with pytest.raises(SetupError, match="A row of yours carries no loss"):
+        audit([row("yours", [1, 9], [IGNORE] * 2, "")], [], {}, mistral)

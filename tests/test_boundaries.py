@@ -224,3 +224,18 @@ def test_a_boundary_too_early_is_not_taken(tokenizer):
     assert all(part.startswith("A line") for part in parts)
     lengths = [len(row["input_ids"]) for row in list(chunk(document("docs", text), tokenizer, 130))[:-1]]
     assert min(lengths) > 100
+
+
+def test_a_boundary_at_the_middle_or_the_limit_counts_and_none_at_the_start():
+    text = Pieces(["a", "b\n", "c", "d", "e"])
+    assert cuts_of("".join(text.pieces), "code", 0).before(text, 0, 4) == 2
+    text = Pieces(["x", "y", "a\n", "b\n", "# H\n"])
+    assert cuts_of("".join(text.pieces), "docs", 0).before(text, 0, 4) == 4
+    text = Pieces(["a\n", "b", "c"])
+    assert cuts_of("".join(text.pieces), "code", 0).before(text, 1, 2) == 2
+
+
+def test_no_cut_before_the_text_begins():
+    """A token of white space that begins with the text holds the boundary."""
+    text = Pieces(["h\n", "\n   ", "x", "y"])
+    assert cuts_of("".join(text.pieces), "code", 2).before(text, 0, 2) == 2

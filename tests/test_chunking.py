@@ -358,20 +358,3 @@ def test_a_document_of_one_character(any_tokenizer, text):
     (row,) = chunks(document("docs", text), any_tokenizer, 60)
     assert (row["start"], row["end"]) == (0, len(text))
     assert row["input_ids"][-1] == any_tokenizer.eos_token_id
-
-
-def test_batches_are_bounded_in_number_and_size():
-    """So that memory does not grow with the documents."""
-    sizes = [1, 2, tokens.BATCH_CHARACTERS, 3, *[10] * 1200, tokens.BATCH_CHARACTERS * 2, 5]
-    found = list(tokens.batches(iter(sizes), lambda size: size))
-    assert [size for batch in found for size in batch] == sizes
-    assert all(len(batch) <= tokens.BATCH_TEXTS for batch in found)
-    assert all(sum(batch) <= tokens.BATCH_CHARACTERS or len(batch) == 1 for batch in found)
-    assert len(found) <= 8
-
-
-def test_a_tokenizer_without_offsets():
-    from transformers import ByT5Tokenizer
-
-    with pytest.raises(SetupError, match="a fast tokenizer is needed"):
-        chunks(document("docs", "Text"), ByT5Tokenizer(), 60)

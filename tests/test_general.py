@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 from records import CONFIG, by_content, chat_of
+from tokenizers_of_all_kinds import conversation
 
 from ftlib.audit import RAW_SOURCES
-from ftlib.chat import Overflow
+from ftlib.chat import Overflow, encode_chat
 from ftlib.errors import SetupError
+from ftlib.general import general_rows
 from ftlib.mixture import build_mixture
 
 
@@ -152,3 +154,43 @@ def test_a_data_set_with_rows_that_are_no_chats(documents, chats, smollm, tmp_pa
     config = replace(config, general=f"{tmp_path / 'set'}:test")
     (entry,) = [e for e in build_mixture(documents, chats, smollm, config).audit if e["source"] == "general"]
     assert (entry["documents"], entry["rows"]) == (1, 1)
+
+
+SETTINGS = {"max_length": 64, "loss_on": "all", "overflow": "drop", "system": "merge"}
+
+
+def general(path, chats):
+    path.write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in chats), encoding="utf-8")
+    return str(path)
+
+
+def test_not_one_chat_more_than_wanted(smollm, tmp_path, capsys):
+    file = general(tmp_path / "g.jsonl", [conversation(["Who?", "Me."])] * 9)
+    each = len(encode_chat(smollm, conversation(["Who?", "Me."]))["input_ids"])
+    for wanted, number in ((0, 0), (5 * each, 5), (5 * each + 1, 6), (9 * each, 9)):
+        assert len(general_rows(file, smollm, wanted, 0, **SETTINGS)[0]) == number
+    assert capsys.readouterr().out == ""
+
+
+def test_the_order_of_the_file_does_not_matter(smollm, tmp_path):
+    chats = [conversation([f"{n}?", "So."]) for n in range(50)]
+    found = [
+        general_rows(general(tmp_path / "g.jsonl", turned), smollm, 300, 0, **SETTINGS)[0]
+        for turned in (chats, chats[::-1])
+    ]
+    assert found[0] == found[1]
+
+
+def test_what_is_done_to_a_general_chat_is_counted(smollm, mistral, tmp_path):
+    system = [{"role": "system", "content": "x"}, *conversation(["y \x04", "z"])]
+    file = general(tmp_path / "s.jsonl", [system])
+    with pytest.raises(SetupError, match=r"s\.jsonl, row 1: .*refused the messages"):
+        general_rows(file, mistral, 10, 0, **SETTINGS | {"system": "refuse"})
+    assert general_rows(file, mistral, 10, 0, **SETTINGS)[1]["system_merged"] == 1
+    assert general_rows(file, smollm, 10, 0, **SETTINGS)[1]["replaced"] == 1
+
+
+def test_a_general_file_in_the_home_folder(smollm, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    general(tmp_path / "mine.txt", [conversation(["Who?", "Me."])])
+    assert len(general_rows("~/mine.txt", smollm, 5, 0, **SETTINGS)[0]) == 1

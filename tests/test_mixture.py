@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from records import CONFIG, by_content, chat_of, document
+from tokenizers_of_all_kinds import conversation
 
 from ftlib import chunking, tokens
 from ftlib.audit import RAW_SOURCES
@@ -380,3 +381,27 @@ def test_only_long_chats(smollm, long_chats):
     """The reason is said: the audit, which counts them, is not reached."""
     with pytest.raises(SetupError, match="no rows are left .*; 1 chats were over max_length=64 and dropped"):
         build_mixture([], long_chats[1:], smollm, CONFIG)
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_a_chunk_lost_from_the_middle_is_found(smollm, monkeypatch, part):
+    whole = chunking.chunk_documents
+    monkeypatch.setattr(chunking, "chunk_documents", lambda *args: (r for r in whole(*args) if r["part"] != part))
+    with pytest.raises(SetupError, match="fell between two chunks"):
+        build_mixture([document("x", text="value = 1\n" * 100)], [], smollm, CONFIG)
+
+
+def test_the_whole_conversation_is_the_question(smollm):
+    """A greeting in common makes no near-duplicates."""
+    ids = [next(f"code:{n}" for n in range(99) if chat_of(f"code:{n}")["split"] == s) for s in ("train", "validation")]
+    mine = [
+        {**chat_of(about), "messages": conversation(["Hello there", "Hi", second, "Here."])}
+        for about, second in zip(ids, ("Where is the pump?", "Who built the tower?"), strict=True)
+    ]
+    assert len(build_mixture([], mine, smollm, CONFIG).validation) == 1
+
+
+def test_no_system_message_is_merged_where_there_is_none(smollm):
+    chats = [chat_of("code:1"), chat_of("code:1", 1)]
+    (entry,) = build_mixture([], chats, smollm, replace(CONFIG, all_data=True)).audit
+    assert entry["system_merged"] == 0

@@ -198,3 +198,13 @@ def test_a_tokenizer_that_changes_text_is_said(smollm, tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     load_tokenizer(str(tmp_path))
     assert r"the tokenizer changes text. 'if X:\n" in capsys.readouterr().out
+
+
+def test_a_vocabulary_file_of_another_kind_or_gone(smollm, mistral, tmp_path):
+    import copy
+
+    (tmp_path / "tokenizer.model").write_bytes(b"YQ== 0\n")
+    for tokenizer, name in ((smollm, "tokenizer.model"), (mistral, "gone.model")):
+        other = copy.deepcopy(tokenizer)
+        other.vocab_file = str(tmp_path / name)
+        assert sentencepiece_merges.mend(other) is other

@@ -69,3 +69,15 @@ def test_many_questions_of_one_template_are_no_work():
     theirs = [f"What does the src/file{n}.ts file in the shop repository look like?" for n in range(20_000)]
     mine = [f"What does the lib/file{n}.ts file in the shop repository look like?" for n in range(2_000)]
     assert near_duplicates([*mine, theirs[7]], theirs) == [2_000]  # all pairs would be 40 million comparisons
+
+
+def test_a_full_stop_is_no_name_and_small_words_may_be_all():
+    assert alike(signature("Explain the port of Tidewatch."), signature("Explain the port of Tidewatch"))
+    assert alike(signature("Is it?"), signature("Is it")) and not alike(signature("Is it?"), signature("Does that?"))
+
+
+@pytest.mark.parametrize("other", ["getUsers", "getGroup", "v2", "get_user"])
+def test_names_decide_in_a_long_question(other):
+    words = " ".join(f"word{chr(97 + n)}" for n in range(24))
+    assert near_duplicates([f"{words} getUser"], [f"{words} {other}"]) == []
+    assert near_duplicates([f"{words} getuser"], [f"{words} userget"]) == [0]

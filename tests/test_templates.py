@@ -73,3 +73,22 @@ def test_the_reference_where_every_piece_gets_a_prefix(llama2, mistral, monkeypa
     monkeypatch.setattr(mistral, "chat_template", templates.mistral_reference(mistral))
     for messages in generated(100, system=True):
         assert chat.encode_chat(llama2, messages)["input_ids"] == chat.encode_chat(mistral, messages)["input_ids"]
+
+
+def test_the_reference_template_refuses_roles_out_of_order(mistral):
+    with pytest.raises(Exception, match="roles must alternate"):
+        mistral.apply_chat_template(conversation(["x", "y"])[::-1], chat_template=templates.mistral_reference(mistral))
+
+
+def test_a_model_of_the_family_with_another_format_has_no_reference(mistral, monkeypatch):
+    """Zephyr: Mistral's vocabulary, turns marked in its own way."""
+    zephyr = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}</s>{% endfor %}"
+    monkeypatch.setattr(mistral, "chat_template", zephyr)
+    assert templates.mistral_reference(mistral) is None and templates.difference(mistral) == ""
+
+
+def test_a_template_without_the_last_end_differs(mistral, monkeypatch):
+    template = templates.mistral_reference(mistral)
+    assert template is not None
+    monkeypatch.setattr(mistral, "chat_template", template.replace("+ eos_token", "+ ('' if loop.last else eos_token)"))
+    assert "against </s>)" in templates.difference(mistral)
