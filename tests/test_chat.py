@@ -72,7 +72,7 @@ def has_control(text: str) -> bool:
 contents = st.lists(parts, min_size=1, max_size=6).map("".join).filter(lambda t: t.strip() and not has_control(t))
 # FTLIB_EXAMPLES=5000 for a long search; the number holds for each kind of tokenizer.
 modest = settings(
-    max_examples=int(os.environ.get("FTLIB_EXAMPLES", 30)), deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=int(os.environ.get("FTLIB_EXAMPLES", 15)), deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -75,7 +75,7 @@ texts = st.lists(st.one_of(st.sampled_from(PIECES), words, st.text(characters, m
 sources = st.sampled_from(["wiki", "docs", "code", "pull_request"])
 # FTLIB_EXAMPLES=5000 for a long search; the number holds for each kind of tokenizer.
 modest = settings(
-    max_examples=int(os.environ.get("FTLIB_EXAMPLES", 200)),
+    max_examples=int(os.environ.get("FTLIB_EXAMPLES", 60)),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -202,7 +202,7 @@ def test_ids_are_a_single_encode_of_the_document(any_tokenizer):
 
 def test_many_documents_are_the_documents_one_by_one(any_tokenizer):
     """More than a batch, and in their order; the memory of one does not leak into the next."""
-    docs = [document("docs", f"Page {n}.\n\n" * (n % 40)) | {"id": f"docs:{n}"} for n in range(1200)]
+    docs = [document("docs", f"Page {n}.\n\n" * (n % 40)) | {"id": f"docs:{n}"} for n in range(600)]
     found = list(chunking.chunk_documents(iter(docs), any_tokenizer, 60))
     assert found == [row for doc in docs for row in chunks(doc, any_tokenizer, 60)]
 
