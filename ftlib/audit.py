@@ -27,6 +27,7 @@ TALLY = (
     "validation_tokens",
     "validation_checksum",
 )
+FOUND = (*TALLY, "tokens_with_loss", "bos", "eos")  # what is counted in the rows
 
 
 def new_tally() -> dict[str, int]:
@@ -61,7 +62,7 @@ def audit(
     found: dict[str, dict[str, int]] = {}
     for rows, prefix in ((train, ""), (validation, "validation_")):
         for row in arrays(rows):
-            entry = found.setdefault(row["source"], dict.fromkeys((*TALLY, "tokens_with_loss", "bos", "eos"), 0))
+            entry = found.setdefault(row["source"], dict.fromkeys(FOUND, 0))
             ids, labels = row["input_ids"], row["labels"]
             entry[f"{prefix}rows"] += 1
             entry[f"{prefix}tokens"] += len(ids)
@@ -80,7 +81,7 @@ def audit(
             raise SetupError(f"Rows of {source!r} are in the mixture that nothing made.")
     table = []
     for source, tally in tallies.items():
-        entry = found.get(source, dict.fromkeys((*TALLY, "tokens_with_loss", "bos", "eos"), 0))
+        entry = found.get(source, dict.fromkeys(FOUND, 0))
         for name in ("rows", "tokens", "validation_rows", "validation_tokens"):
             if entry[name] != tally[name]:
                 raise SetupError(
@@ -121,7 +122,6 @@ def _fault(ids: Any, labels: Any, kept: Any, bos: list[int], eos: int, control: 
         return f"has a BOS token at position {again[0]}; one was expected, at the beginning"
     if control is not None:
         inside = ids[len(bos) : -1]
-        if np.isin(inside, control).any():
-            place = int(np.flatnonzero(np.isin(inside, control))[0])
-            return f"has the control token {int(inside[place])} inside its text, at position {place + len(bos)}"
+        for place in np.flatnonzero(np.isin(inside, control))[:1]:
+            return f"has the control token {inside[place]} inside its text, at position {place + len(bos)}"
     return ""

@@ -7,15 +7,16 @@ does hold one (`<|im_end|>` in a pasted source file), it is encoded as text, so 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ftlib import tokens
 from ftlib.chunking import IGNORE
 from ftlib.errors import SetupError
 from ftlib.rendering import ROLES, Messages, Rendered, System, opening, render
 
+Item = TypeVar("Item")
 LossOn = Literal["all", "assistant"]
 Overflow = Literal["drop", "cut", "refuse"]
 
@@ -162,6 +163,37 @@ def fit(row: Mapping[str, Any], max_length: int, overflow: Overflow) -> tuple[di
         return None, "dropped"
     end = min(within[-1][1], max_length)
     return {**row, "input_ids": row["input_ids"][:end], "labels": row["labels"][:end], "answers": within}, "truncated"
+
+
+def fitted_chats(
+    tokenizer: Any,
+    chats: Iterable[tuple[str, Any, Item]],
+    *,
+    max_length: int,
+    loss_on: LossOn,
+    overflow: Overflow,
+    system: System,
+) -> Iterator[tuple[Item, dict[str, Any], dict[str, Any] | None, str]]:
+    """Encode a stream of chats in batches and make each fit.
+
+    Args:
+        chats: what an error calls the chat, its messages, and whatever belongs to it.
+
+    Yields:
+        what belongs to the chat, the whole row (`encode_chats`), the row that fits or None, and how (`fit`).
+
+    Raises:
+        SetupError: of `encode_chats` or `fit`, behind the chat's name.
+    """
+    for batch in tokens.batches(chats, lambda item: len(str(item[1]))):
+        names, messages = [item[0] for item in batch], [item[1] for item in batch]
+        encoded = encode_chats(tokenizer, messages, loss_on, system=system, names=names)
+        for (name, _, mine), whole in zip(batch, encoded, strict=True):
+            try:
+                row, how = fit(whole, max_length, overflow)
+            except SetupError as error:
+                raise SetupError(f"{name}: {error}") from error
+            yield mine, whole, row, how
 
 
 # --- ids and labels ---------------------------------------------------------------------------------------------------

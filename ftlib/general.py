@@ -9,7 +9,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from ftlib import chat, tokens
+from ftlib import chat
 from ftlib.errors import SetupError
 from ftlib.workspace import read_jsonl
 
@@ -40,26 +40,18 @@ def general_rows(
     # The chats of lowest rank that together reach `wanted`: a heap with the highest on top, which goes when it may.
     heap: list[tuple[int, int, dict[str, Any]]] = []
     total, order = 0, count()
-    for batch in tokens.batches(_chats(source, tokenizer, counts), lambda item: len(str(item[1]))):
-        encoded = chat.encode_chats(
-            tokenizer, [c for _, c in batch], settings["loss_on"], system=settings["system"],
-            names=[name for name, _ in batch],
-        )  # fmt: skip
-        for (name, messages), whole in zip(batch, encoded, strict=True):
-            try:
-                row, how = chat.fit(whole, settings["max_length"], settings["overflow"])
-            except SetupError as error:
-                raise SetupError(f"{name}: {error}") from error
-            if row is None:
-                counts["dropped"] += 1
-                continue
-            row |= {"source": "general", "document_id": "", "split": "train", "how": how}
-            row["question"] = chat.question(messages)
-            rank = hashlib.sha256(f"{seed} {messages}".encode()).digest()[:8]
-            heapq.heappush(heap, (-int.from_bytes(rank, "big"), next(order), row))
-            total += len(row["input_ids"])
-            while total - len(heap[0][2]["input_ids"]) >= wanted:
-                total -= len(heapq.heappop(heap)[2]["input_ids"])
+    chats = ((name, messages, messages) for name, messages in _chats(source, tokenizer, counts))
+    for messages, _, row, how in chat.fitted_chats(tokenizer, chats, **settings):
+        if row is None:
+            counts["dropped"] += 1
+            continue
+        row |= {"source": "general", "document_id": "", "split": "train", "how": how}
+        row["question"] = chat.question(messages)
+        rank = hashlib.sha256(f"{seed} {messages}".encode()).digest()[:8]
+        heapq.heappush(heap, (-int.from_bytes(rank, "big"), next(order), row))
+        total += len(row["input_ids"])
+        while total - len(heap[0][2]["input_ids"]) >= wanted:
+            total -= len(heapq.heappop(heap)[2]["input_ids"])
     chosen = [row for _, _, row in sorted(heap, key=lambda item: item[0], reverse=True)]
     counts["truncated"] = sum(row.pop("how") == "truncated" for row in chosen)
     counts["system_merged"] = sum(row["merged"] for row in chosen)

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
-from ftlib import chat, chunking, tokens
+from ftlib import chat, chunking
 from ftlib.audit import RAW_SOURCES, audit, new_tally
 from ftlib.errors import SetupError
 from ftlib.general import general_rows
@@ -212,34 +212,32 @@ def _check_whole(name: str | None, covered: int, lengths: dict[str, int]) -> Non
 def _chat_rows(
     chats: Iterable[Mapping[str, Any]], tokenizer: Any, config: MixtureConfig, tallies: dict[str, dict[str, int]]
 ) -> Iterator[dict[str, Any]]:
-    for batch in tokens.batches(chats, lambda record: len(str(record.get("messages")))):
-        names = [f"chats.jsonl, chat {record.get('id')}" for record in batch]
-        for name, record in zip(names, batch, strict=True):
+    def named() -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+        for record in chats:
+            name = f"chats.jsonl, chat {record.get('id')}"
             _check_record(name, record, config)
-        encoded = chat.encode_chats(
-            tokenizer, [r["messages"] for r in batch], config.loss_on, system=config.system, names=names
-        )
-        for name, record, whole in zip(names, batch, encoded, strict=True):
-            tally = tallies.setdefault(record["method"], new_tally())
-            tally["documents"] += 1
-            try:
-                row, how = chat.fit(whole, config.max_length, config.overflow)
-            except SetupError as error:
-                raise SetupError(f"{name}: {error}") from error
-            tally["system_merged"] += whole["merged"]
-            tally["replaced"] += whole["replaced"]
-            if how != "whole":
-                tally[how] += 1
-            if row is not None:
-                about = {"document_id": record["document_id"] or "", "split": record["split"]}
-                yield {**row, **about, "source": record["method"], "question": chat.question(record["messages"])}
+            yield name, record.get("messages"), record
+
+    for record, whole, row, how in chat.fitted_chats(tokenizer, named(), **_chat_settings(config)):
+        tally = tallies.setdefault(record["method"], new_tally())
+        tally["documents"] += 1
+        tally["system_merged"] += whole["merged"]
+        tally["replaced"] += whole["replaced"]
+        if how != "whole":
+            tally[how] += 1
+        if row is not None:
+            about = {"document_id": record["document_id"] or "", "split": record["split"]}
+            yield {**row, **about, "source": record["method"], "question": chat.question(record["messages"])}
+
+
+def _chat_settings(config: MixtureConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("max_length", "loss_on", "overflow", "system")}
 
 
 def _check_record(name: str, record: Mapping[str, Any], config: MixtureConfig) -> None:
     for key in ("id", "method", "document_id", "split"):
         if not isinstance(record.get(key), str) and not (key == "document_id" and record.get(key, 0) is None):
             raise SetupError(f"{name}: `{key}` is missing or no string. Run 02_synth again, which writes it.")
-    chat.check_messages(record.get("messages"), name)
     if record["method"] not in CHAT_METHODS:
         raise SetupError(f"{name}: method={record['method']!r} is unknown; there are {', '.join(CHAT_METHODS)}.")
     if record["split"] != split_of(record["document_id"] or record["id"], config.validation_share):
@@ -271,8 +269,7 @@ def _general(
 ) -> list[dict[str, Any]]:
     """Rows of general chats for `size` tokens of others, without those that ask what is held out."""
     wanted = round(size * config.general_share / (1 - config.general_share))
-    settings = {name: getattr(config, name) for name in ("max_length", "loss_on", "overflow", "system")}
-    rows, counts = general_rows(config.general, tokenizer, wanted, config.seed, **settings)
+    rows, counts = general_rows(config.general, tokenizer, wanted, config.seed, **_chat_settings(config))
     if config.drop_near_duplicates:
         gone = set(near_duplicates([row["question"] for row in rows], held_out))
         rows = [row for number, row in enumerate(rows) if number not in gone]

@@ -102,3 +102,14 @@ def chats():
     import records
 
     return records.chats()
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """So small a model is slower on several threads, and many times slower where the cores are shared."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

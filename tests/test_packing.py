@@ -8,15 +8,13 @@ imports this file and calls `scenario`.
 """
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import in_a_process_of_its_own
 
 from ftlib import sample
 from ftlib.audit import RAW_SOURCES
@@ -42,15 +40,8 @@ CONFIG = TrainConfig(
 MIXTURE = MixtureConfig(max_length=96, overlap=8, loss_on="assistant", overflow="cut", repeats={"page_qa": 2})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """So small a model is slower on several threads, and many times slower where the cores are shared."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+# So small a model is slower on several threads.
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_mixture(tokenizer, number: int = 360, **settings) -> Mixture:
@@ -161,12 +152,7 @@ def padded(config, loaded, mixture, tmp_path_factory):
 def unsloth(tiny_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unsloth")
     code = "import sys; from pathlib import Path; import test_packing as t; t.scenario(*map(Path, sys.argv[1:]))"
-    here = Path(__file__).parent
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
-    command = [sys.executable, "-c", code, str(tiny_model), str(folder)]
-    # In a folder of its own, since Unsloth leaves a cache where it runs.
-    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_a_process_of_its_own(code, folder, str(tiny_model), str(folder))
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return {**found, "sequences": [(tuple(ids), tuple(labels)) for ids, labels in found["sequences"]]}
 

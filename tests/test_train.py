@@ -6,14 +6,12 @@ imports this file and calls `scenario`.
 
 import json
 import math
-import os
-import subprocess
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import in_a_process_of_its_own
 
 from ftlib import sample
 from ftlib.errors import SetupError
@@ -38,15 +36,8 @@ CONFIG = TrainConfig(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """So small a model is slower on several threads, and many times slower where the cores are shared."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+# So small a model is slower on several threads.
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Stopped(Exception):
@@ -121,12 +112,7 @@ def in_own_process(config: TrainConfig, folder: Path) -> None:
         "import json, sys; from pathlib import Path; import test_train as t; from ftlib.settings import TrainConfig; "
         "t.scenario(TrainConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]))"
     )
-    here = Path(__file__).parent
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(here.parent), str(here)])}
-    command = [sys.executable, "-c", code, json.dumps(vars(config)), str(folder)]
-    # In a folder of its own, since Unsloth leaves a cache where it runs.
-    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_a_process_of_its_own(code, folder, json.dumps(vars(config)), str(folder))
 
 
 @pytest.fixture(scope="module")
