@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from test_scrape import LINK, SUBMODULE, Repo, run
 
-from ftlib.scrape import history
+from ftlib.scrape import patches
 from ftlib.workspace import open_workspace
 
 
@@ -186,11 +186,11 @@ def test_a_link_that_becomes_a_file_keeps_the_others_in_step(repo, workspace):
 def test_patches_over_the_limits_are_named(repo, workspace, monkeypatch):
     repo.commit({"a.py": "1\n"})
     repo.commit({f"{name}.py": "some line\n" * 3000 for name in "abcd"}, "Big (#1)")
-    monkeypatch.setattr(history, "PULL_LIMIT", 70_000)
+    monkeypatch.setattr(patches, "PULL_LIMIT", 70_000)
     bodies = [body for _, body in files_of(pull(repo, workspace)["text"]).values()]
     assert [body.startswith("@@") for body in bodies] == [True, True, False, False]
     assert bodies[3] == "[not shown: the pull request's changes exceed 70,000 characters]"
-    monkeypatch.setattr(history, "FILE_LIMIT", 10_000)
+    monkeypatch.setattr(patches, "FILE_LIMIT", 10_000)
     workspace.documents.unlink()
     bodies = [body for _, body in files_of(pull(repo, workspace)["text"]).values()]
     assert bodies[1] == "[not shown: 33,018 characters]"

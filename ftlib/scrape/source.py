@@ -6,9 +6,11 @@ import base64
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -38,6 +40,8 @@ class Source:
     """`https://github.com/owner/name`, or "" where that is not known."""
     wiki: str
     """Where its wiki would be: a URL or a path."""
+    remote: str = ""
+    """The address that it was cloned from, "" for one that was here already."""
     notes: tuple[str, ...] = ()
 
 
@@ -66,7 +70,25 @@ def locate(repository: str, clones: Path, *, token: str | None = None) -> Source
     slug = re.sub(r"[^A-Za-z0-9.-]+", "_", url.split("://")[-1].removesuffix(".git"))
     git_dir = clones / f"{slug}-{hashlib.sha256(url.encode()).hexdigest()[:8]}.git"
     notes = _update(url, git_dir, token) if (git_dir / "HEAD").is_file() else _clone(url, git_dir, token)
-    return Source(git_dir, *_names(url), wiki=re.sub(r"(\.git)?/*$", "", url) + ".wiki.git", notes=notes)
+    wiki = re.sub(r"(\.git)?/*$", "", url) + ".wiki.git"
+    return Source(git_dir, *_names(url), wiki=wiki, remote=url, notes=notes)
+
+
+def fetch_heads(source: Source, numbers: Sequence[int], token: str | None) -> None:
+    """Bring the last commits of pull requests (`refs/pull/N/head`), where the remote still has them.
+
+    Raises:
+        GitError: the remote does not answer.
+    """
+    here = f"--git-dir={source.git_dir}"
+    for start_at in range(0, len(numbers), 500):  # a command line has its limits
+        names = [f"refs/pull/{number}/head" for number in numbers[start_at : start_at + 500]]
+        # One name that is missing would end the whole fetch.
+        listed = _remote(source.remote, token, here, "ls-remote", "--", source.remote, *names).decode()
+        there = [row.split("\t")[1] for row in listed.splitlines()]
+        refs = [f"+{name}:refs/ftlib/{name.removeprefix('refs/')}" for name in there]
+        if refs:
+            _remote(source.remote, token, here, "fetch", "--no-tags", "--progress", "--", source.remote, *refs)
 
 
 def _local(path: Path) -> Source:
@@ -123,6 +145,8 @@ def _names(url: str) -> tuple[str, str, str]:
 
 def _clone(url: str, git_dir: Path, token: str | None) -> tuple[str, ...]:
     git_dir.parent.mkdir(parents=True, exist_ok=True)
+    for left in git_dir.parent.glob(".clone-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     print(f"Cloning {url}")
     # Under another name until it is complete: what is interrupted is never taken for a clone.
     with tempfile.TemporaryDirectory(dir=git_dir.parent, prefix=".clone-") as folder:
@@ -240,24 +264,36 @@ def parse_day(day: str) -> date:
     raise SetupError(f"{day!r} is not a date. Write year, month and day, as in date='2023-12-21'.")
 
 
-def snapshot(env: Env, tip: str, day: str | None) -> tuple[str, str]:
-    """The last commit of the first-parent line on or before the end of a day (UTC), and its date.
+def snapshot(env: Env, tip: str, day: str | None, commit: str | None = None) -> tuple[str, str]:
+    """The last commit of the first-parent line on or before the end of a day (UTC), or the one given; and its date.
 
     Raises:
-        SetupError: `day` is no date, or lies before the first commit.
+        SetupError: `day` is no date, or lies before the first commit; `commit` is not in the repository.
     """
     log = ("log", "-1", "--first-parent", "--format=%H %ct")
+    if commit is not None:
+        try:
+            if re.fullmatch(r"[0-9a-f]{4,64}", commit):
+                return _dated(git(*log, "--end-of-options", f"{commit}^{{commit}}", env=env))
+        except GitError:
+            pass
+        raise SetupError(f"The repository has no commit {commit!r}. Give the id of one, in full or its first digits.")
     if day is None:
-        found = git(*log, tip, env=env).split()
-    else:
-        # git takes seconds under 100,000,000 (1973) for something else; nothing was committed then.
-        end = int(datetime.combine(parse_day(day), time.max, UTC).timestamp())
-        found = git(*log, f"--before={end}", tip, env=env).split() if end > 100_000_000 else []
-    if not found:
-        first = min(int(seconds) for seconds in git("log", "--first-parent", "--format=%ct", tip, env=env).split())
-        why = " The clone is shallow, so its history starts there; a full clone goes back further."
-        raise SetupError(
-            f"There is no commit on or before {day}: the history starts on {iso(first)[:10]}."
-            f"{why if shallow_commits(env) else ''} Set `date` to that day or a later one."
-        )
-    return found[0].decode(), iso(found[1])
+        return _dated(git(*log, tip, env=env))
+    # git takes seconds under 100,000,000 (1973) for something else; nothing was committed then.
+    end = int(datetime.combine(parse_day(day), time.max, UTC).timestamp())
+    if found := git(*log, f"--before={end}", tip, env=env) if end > 100_000_000 else b"":
+        return _dated(found)
+    dates = [int(seconds) for seconds in git("log", "--first-parent", "--format=%ct", tip, env=env).split()]
+    starts = f"the history starts on {iso(min(dates))[:10]}" if dates else "its commits have no dates"
+    why = " The clone is shallow, so its history starts there; a full clone goes back further."
+    raise SetupError(
+        f"There is no commit on or before {day}: {starts}.{why if shallow_commits(env) else ''} "
+        "Set `date` to that day or a later one."
+    )
+
+
+def _dated(line_of_log: bytes) -> tuple[str, str]:
+    """`%H %ct` as id and date; a commit may have none."""
+    commit, _, seconds = line_of_log.decode().strip().partition(" ")
+    return commit, iso(seconds)
