@@ -48,6 +48,11 @@ class Workspace:
         """Bare clones of remote repositories, and the sample when it is built."""
         return self.root / "clones"
 
+    @property
+    def answers(self) -> Path:
+        """What GitHub answered, so that it is not asked twice."""
+        return self.root / "answers"
+
     def hashes(self, files: Mapping[str, Path]) -> dict[str, str]:
         return {name: file_hash(path) for name, path in files.items()}
 

@@ -1,116 +1,195 @@
 """01_scrape: a repository -> `documents.jsonl`.
 
-    from ftlib.scrape import ScrapeConfig, scrape
-    from ftlib.workspace import open_workspace
+from ftlib.scrape import ScrapeConfig, scrape
+from ftlib.workspace import open_workspace
 
-    manifest = scrape(ScrapeConfig("guardian/manage-frontend", date="2023-12-21"), open_workspace("workspace"))
+manifest = scrape(ScrapeConfig("guardian/manage-frontend", date="2023-12-21"), open_workspace("workspace"))
 
-source.py finds the repository and the commit, git.py reads objects, filters.py and pages.py judge files, history.py
-finds pull requests, documents.py puts it together, redaction.py takes secrets out before anything is written.
+source          where a repository is: a clone, a branch, the commit of a date
+git             objects, attributes and diffs by the git command
+filters         which files are left out, and why          pages, licences   what a page and a licence are
+documents       files, wiki pages and pull requests of a commit            exported   a folder of exported pages
+history         pull requests from a branch's history       patches          what one changed
+github          requests to GitHub's API, with patience     answers          what it answered, kept on disk
+threads         pull requests, issues, discussions          anonymous        the same without a token
+pull_requests, conversation, online                         their text, as documents
+redaction       secrets -> placeholders                     duplicates       texts that are there twice
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ftlib.errors import SetupError
+from ftlib.scrape import online
+from ftlib.scrape.answers import Answers
+from ftlib.scrape.config import ScrapeConfig, check
 from ftlib.scrape.documents import Document, Snapshot, files, pages, pulls
-from ftlib.scrape.git import reading
+from ftlib.scrape.duplicates import Duplicates
+from ftlib.scrape.exported import export_state, exported_pages, is_export
+from ftlib.scrape.git import GitError, reading
+from ftlib.scrape.github import API, GitHub
 from ftlib.scrape.redaction import redact
-from ftlib.scrape.source import Source, locate, parse_day, resolve_branch, snapshot
+from ftlib.scrape.source import Source, fetch_heads, locate, resolve_branch, snapshot
 from ftlib.workspace import Workspace, is_done, read_manifest, write_jsonl, write_manifest
 
+_PLACEHOLDER = re.compile(r"<REDACTED:(\w+)>")
 
-@dataclass(frozen=True)
-class ScrapeConfig:
-    """What to read. The manifest keeps it as it is given."""
-
-    repository: str
-    """"sample", "owner/name" (on GitHub), a URL, or the path of a local repository, with a work tree or bare."""
-    branch: str | None = None
-    """None: the one that the repository's HEAD names."""
-    date: str | None = None
-    """"2023-12-21": the branch's last commit on or before the end of that day, UTC. None: its tip."""
-    wiki: str | None = None
-    """URL or path of the wiki's git repository. None: REPO.wiki.git beside it, if it is there. "none": no wiki."""
-    pull_requests: int = 100
-    """The last N merged ones, by merge date."""
-    max_file_bytes: int = 500_000
-    """Larger files are skipped unread."""
+__all__ = ["ScrapeConfig", "scrape"]
 
 
 def scrape(config: ScrapeConfig, workspace: Workspace, *, token: str | None = None) -> dict[str, Any]:
     """Read a repository's code, pages, wiki and merged pull requests; write `documents.jsonl` and its manifest.
 
-    A document has `id, source (code | wiki | docs | pull_request), title, path, url, text, date, commit, licence`.
-    Dates are UTC, `2023-12-21T10:53:07Z`: the snapshot's for code and pages, the last change's for a wiki page, the
-    merge's for a pull request. `url` and `licence` are "" where they are not known.
-    Nothing is done when the settings and commits are those of the manifest that lies there.
+    A document has `id, source (code | wiki | docs | pull_request | issue | discussion), title, path, url, text, date,
+    commit, licence`. Dates are UTC, `2023-12-21T10:53:07Z`: the snapshot's for code and pages, the last change's for a
+    wiki page, the merge's for a pull request, that of creation for an issue. `url` and `licence` (SPDX) are "" where
+    they are not known. Secrets are taken out before anything is written.
+    Nothing is done when settings, commits and threads are those of the manifest that lies there. What GitHub answered
+    is kept in `workspace.answers`: after an interruption nothing is asked for twice, and later only what changed.
 
     Args:
-        token: opens a private repository on GitHub; never written or shown.
+        token: for GitHub; opens private repositories and GraphQL. Never written or shown.
 
     Returns:
         the manifest: `counts` (documents by source, skipped files by reason), `skipped` (path and reason of each),
-        `redactions` by kind, `redacted_documents` by id, `notes`, `name`, `full_name`, `branch`, `commit`, `date`.
+        `redactions` by kind, `redacted` (document -> kind -> line numbers, 0 is the title), `duplicates` (`id, of,
+        similarity, kind`), `licence`, `licences` (documents by licence), `requests` to GitHub by kind, `notes`, `name`,
+        `full_name`, `branch`, `commit`, `date`.
 
     Raises:
-        SetupError: the repository, branch or date can't be used, or no document is left; the message says what to do.
+        SetupError: the repository, branch or date can't be used, GitHub refuses or its limit is used up, or no
+            document is left; the message says what to do.
     """
-    if config.pull_requests < 0 or config.max_file_bytes < 1:
-        raise SetupError("`pull_requests` must be 0 or more and `max_file_bytes` 1 or more.")
-    if config.date is not None:
-        parse_day(config.date)
+    check(config)
     source = locate(config.repository, workspace.clones, token=token)
     tip, branch = resolve_branch(source, config.branch)
-    notes = list(source.notes)
-    skipped: list[dict[str, str]] = []
-    counts: Counter[str] = Counter()
-    redacted: dict[str, Counter[str]] = {}
+    told = _Told(list(source.notes))
     with ExitStack() as stack:
         env = stack.enter_context(reading(source.git_dir))
-        code = Snapshot(env, *snapshot(env, tip, config.date), web=source.web)
-        wiki = _wiki(config, source, workspace, token, notes, stack)
-        settings = {**asdict(config), "commit": code.commit, "wiki_commit": wiki.commit if wiki else ""}
+        code = Snapshot(env, *snapshot(env, tip, config.date, config.commit), web=source.web, notes=told.notes)
+        wiki = _wiki(config, source, workspace, token, told.notes, stack)
+        until = f"{config.date}T23:59:59Z" if config.date else code.date if config.commit else "9999"
+        hub = _github(config, source, workspace, token)
+        limits = {"pullRequests": config.pull_requests, "issues": config.issues, "discussions": config.discussions}
+        if hub and not _from_github(config, source):
+            limits["pullRequests"] = 0
+        lists = online.list_all(hub, limits, until, told.notes) if hub else {}
+        kept = {key: value for key, value in asdict(config).items() if key != "max_wait"}
+        # A thread that changed makes other documents, as a commit does.
+        changes = {kind: [(row["number"], row["updated"]) for row in rows] for kind, rows in lists.items()}
+        threads_read = hashlib.sha256(json.dumps(changes).encode()).hexdigest() if hub else ""
+        wiki_state = export_state(wiki) if isinstance(wiki, Path) else wiki.commit if wiki else ""
+        settings = {**kept, "commit_read": code.commit, "wiki_read": wiki_state, "threads_read": threads_read}
         if is_done(workspace.documents, settings=settings):
+            if hub:
+                hub.answers.finish()
             return read_manifest(workspace.documents) or {}
 
-        def documents() -> Iterator[Document]:
-            yield from files(code, config.max_file_bytes, skipped)
-            if wiki:
-                yield from pages(wiki, config.max_file_bytes, skipped)
-            yield from pulls(code, config.pull_requests)
+        def heads(numbers: list[int]) -> None:
+            if source.remote:
+                try:
+                    fetch_heads(source, numbers, token)
+                except GitError as error:
+                    told.notes.append(f"The commits of pull requests could not be fetched: {error}")
 
-        write_jsonl(workspace.documents, _redacted(documents(), counts, redacted, skipped))
-    return write_manifest(
-        workspace.documents,
-        stage="01_scrape",
-        settings=settings,
-        counts={
-            "documents": dict(counts),
-            "skipped": dict(Counter(row["reason"] for row in skipped).most_common()),
-        },
-        name=source.name,
-        full_name=source.full_name,
-        branch=branch,
-        commit=code.commit,
-        date=code.date,
-        notes=notes,
-        redactions=dict(sum(redacted.values(), Counter()).most_common()),
-        redacted_documents=redacted,
-        skipped=skipped,
-    )
+        def documents() -> Iterator[Document]:
+            yield from files(code, config.max_file_bytes, told.skipped)
+            if isinstance(wiki, Path):
+                yield from exported_pages(wiki, config.max_file_bytes, told.skipped)
+            elif wiki:
+                yield from pages(wiki, config.max_file_bytes, told.skipped)
+            if not _from_github(config, source):
+                yield from pulls(code, config.pull_requests)
+            if hub:
+                yield from online.documents(hub, code, lists, until, branch, heads)
+
+        write_jsonl(workspace.documents, _cleaned(documents(), config.drop_duplicates, told))
+        requests = {**hub.sent, "kept": hub.answers.reused, "waited_seconds": round(hub.waited)} if hub else {}
+        manifest = write_manifest(
+            workspace.documents,
+            stage="01_scrape",
+            settings=settings,
+            counts={
+                "documents": dict(told.counts),
+                "skipped": dict(Counter(row["reason"] for row in told.skipped).most_common()),
+            },
+            name=source.name,
+            full_name=source.full_name,
+            branch=branch,
+            commit=code.commit,
+            date=code.date,
+            licence=code.licence,
+            licences=dict(told.licences.most_common()),
+            requests=requests,
+            notes=list(dict.fromkeys(told.notes)),
+            redactions=dict(told.redactions().most_common()),
+            redacted=told.redacted,
+            duplicates=told.duplicates,
+            skipped=told.skipped,
+        )
+        if hub:
+            hub.answers.finish()
+    return manifest
+
+
+@dataclass
+class _Told:
+    """What the manifest tells beside the documents."""
+
+    notes: list[str]
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    licences: Counter[str] = field(default_factory=Counter)
+    redacted: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    duplicates: list[dict[str, Any]] = field(default_factory=list)
+
+    def redactions(self) -> Counter[str]:
+        return Counter(
+            {
+                kind: sum(len(found.get(kind, ())) for found in self.redacted.values())
+                for kind in {kind for found in self.redacted.values() for kind in found}
+            }
+        )
+
+
+def _from_github(config: ScrapeConfig, source: Source) -> bool:
+    """Whether pull requests come from GitHub's API."""
+    return config.pull_requests_from == "github" if config.pull_requests_from else bool(source.remote and source.web)
+
+
+def _github(config: ScrapeConfig, source: Source, workspace: Workspace, token: str | None) -> GitHub | None:
+    pulls_wanted = config.pull_requests if _from_github(config, source) else 0
+    if not (pulls_wanted or config.issues or config.discussions):
+        return None
+    if "/" not in source.full_name:
+        raise SetupError(
+            f"{source.name} is not a repository on GitHub (its remote `origin` names none), so there is no API to ask. "
+            "Set pull_requests_from='history', issues=0 and discussions=0, or give the repository as 'owner/name'."
+        )
+    host = urlsplit(source.web).hostname
+    api = config.api or (API if host in {None, "github.com"} else f"https://{host}/api/v3")
+    answers = Answers(workspace.answers / f"{source.full_name.replace('/', '_')}.jsonl")
+    return GitHub(source.full_name, answers, token=token, api=api, max_wait=config.max_wait)
 
 
 def _wiki(
     config: ScrapeConfig, source: Source, workspace: Workspace, token: str | None, notes: list[str], stack: ExitStack
-) -> Snapshot | None:
+) -> Snapshot | Path | None:
+    """The wiki's repository, the folder that it was exported to, or None."""
     if config.wiki == "none":
         return None
+    if config.wiki and is_export(folder := Path(config.wiki).expanduser()):
+        return folder
     try:
         wiki = locate(config.wiki or source.wiki, workspace.clones, token=token)
     except SetupError as error:
@@ -121,25 +200,44 @@ def _wiki(
     notes.extend(wiki.notes)
     env = stack.enter_context(reading(wiki.git_dir))
     try:
-        return Snapshot(env, *snapshot(env, resolve_branch(wiki, None)[0], config.date), web=source.web)
+        # A commit of the code says nothing on the wiki's.
+        return Snapshot(env, *snapshot(env, resolve_branch(wiki, None)[0], config.date), web=source.web, notes=notes)
     except SetupError as error:  # an empty wiki, or one that began later
         notes.append(f"The wiki was left out. {error}")
         return None
 
 
-def _redacted(
-    rows: Iterable[Document], counts: Counter[str], redacted: dict[str, Counter[str]], skipped: list[dict[str, str]]
-) -> Iterator[Document]:
+def _cleaned(rows: Iterable[Document], drop: str, told: _Told) -> Iterator[Document]:
+    """The documents without secrets, and without those that are there twice."""
+    seen = Duplicates()
     for row in rows:
-        row["title"], in_title = redact(row["title"])
-        row["text"], in_text = redact(row["text"])
-        if in_title or in_text:
-            redacted[row["id"]] = in_title + in_text
-        counts[row["source"]] += 1
+        row["title"], row["text"] = redact(row["title"])[0], redact(row["text"])[0]
+        if twice := seen.find(row):
+            told.duplicates.append(twice)
+            if drop == "near" or twice["kind"] == drop:
+                told.skipped.append({"path": row["id"], "reason": f"{twice['kind']} duplicate"})
+                continue
+        if found := _places(row["title"], row["text"]):
+            told.redacted[row["id"]] = found
+        told.counts[row["source"]] += 1
+        told.licences[row["licence"]] += 1
         yield row
-    if not counts:  # raised from here, so that no file is written
-        reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(row["reason"] for row in skipped).most_common())
+    if not told.counts:  # raised from here, so that no file is written
+        reasons = Counter(row["reason"] for row in told.skipped).most_common()
+        listed = ", ".join(f"{n} {reason}" for reason, n in reasons)
         raise SetupError(
-            f"No document is left after the filters ({reasons or 'no files'}). Check `repository`, `branch` and "
+            f"No document is left after the filters ({listed or 'no files'}). Check `repository`, `branch` and "
             "`date`, or raise `max_file_bytes`."
         )
+
+
+def _places(title: str, text: str) -> dict[str, list[int]]:
+    """Kind of secret -> the lines on which one was taken out; 0 is the title."""
+    found: dict[str, list[int]] = {}
+    for match in _PLACEHOLDER.finditer(title):
+        found.setdefault(match[1], []).append(0)
+    number, start = 1, 0
+    for match in _PLACEHOLDER.finditer(text):
+        number, start = number + text.count("\n", start, match.start()), match.start()
+        found.setdefault(match[1], []).append(number)
+    return found
