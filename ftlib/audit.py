@@ -10,7 +10,7 @@ from ftlib.chunking import IGNORE
 from ftlib.errors import SetupError
 from ftlib.rows import arrays, fingerprint
 
-RAW_SOURCES = ("wiki", "docs", "code", "pull_request")
+RAW_SOURCES = ("wiki", "docs", "code", "pull_request", "issue", "discussion")
 # What is counted while the rows are made, by source. Rows, tokens and checksum (the sum of the rows' fingerprints) must
 # be found again in the mixture, for the rows to train on and for those held out.
 TALLY = (

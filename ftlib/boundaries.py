@@ -33,7 +33,14 @@ BOUNDARIES: dict[str, list[re.Pattern[str]]] = {
     "code": [_DEFINITION, _BLANK, _LINE],
     "pull_request": [re.compile(r"()^(?:diff --git |File: )", re.M), re.compile(r"()^@@ ", re.M), _BLANK, _LINE],
 }
-KINDS = {"wiki": "pages", "docs": "pages", "code": "code", "pull_request": "pull_request"}
+KINDS = {
+    "wiki": "pages",
+    "docs": "pages",
+    "code": "code",
+    "pull_request": "pull_request",
+    "issue": "pages",
+    "discussion": "pages",
+}
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)$", re.M)
 
 

@@ -27,7 +27,7 @@ def header(document: Mapping[str, Any], part: int = 1) -> str:
     later = f" (part {part})" if part > 1 else ""
     if document["source"] == "code":
         return f"- File: {document['path']}{later}\n  Content:\n"
-    if document["source"] == "pull_request":
+    if document["source"] in {"pull_request", "issue", "discussion"}:
         return f"{document['title']}{later}\n"
     return f"- Page: {document['title']}{later}\n  Content:\n"
 

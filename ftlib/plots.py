@@ -30,6 +30,47 @@ def bars(counts: Mapping[str, int], title: str, unit: str) -> Any:
     return figure
 
 
+def timeline(days: Sequence[str], title: str) -> Any:
+    """How many fell into each week (into each month where that makes more than 60 bars).
+
+    Args:
+        days: dates that begin as `2023-12-21`.
+    """
+    from datetime import date, timedelta
+
+    dates = sorted(date.fromisoformat(day[:10]) for day in days)
+    weekly = not dates or (dates[-1] - dates[0]).days <= 60 * 7
+    starts = [day - timedelta(days=day.weekday()) if weekly else day.replace(day=1) for day in dates]
+    figure, axes = _figure(7, 2.2)
+    places = sorted(set(starts))
+    axes.bar(places, [starts.count(place) for place in places], width=6 if weekly else 25, align="edge", color=BASE)
+    axes.set_title(f"{_plain(title)}, by {'week' if weekly else 'month'}", loc="left", fontsize=11)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    figure.autofmt_xdate(rotation=0, ha="center")
+    locator = axes.xaxis.get_major_locator()
+    from matplotlib.dates import ConciseDateFormatter
+
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    return figure
+
+
+def budget(tokens: Mapping[str, int]) -> Any:
+    """The tokens by source, in one bar on a logarithmic axis, beside what the recipe is for: tens of millions."""
+    total = max(1, sum(tokens.values()))
+    figure, axes = _figure(7, 1.5)
+    axes.axvspan(1e7, 1e8, color=TUNED, alpha=0.15, linewidth=0)
+    axes.text(3.2e7, 0.62, "tens of millions", ha="center", fontsize=9, color=TUNED)
+    axes.barh([0], [total], height=0.5, color=BASE)
+    axes.text(total * 1.1, 0, f"{total:,} tokens", va="center", fontsize=9)
+    axes.set_xscale("log")
+    axes.set_xlim(min(1e4, total / 3), 3e8)
+    axes.set_ylim(-0.5, 0.9)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_title("What there is to train on, in tokens", loc="left", fontsize=11)
+    return figure
+
+
 def loss_curve(log: Sequence[Mapping[str, Any]]) -> Any:
     """Training loss by step, with its running mean over a tenth of the steps."""
     figure, axes = _figure(7, 3)

@@ -131,16 +131,19 @@ def check_text(text: str, where: str) -> None:
 
 
 def count_tokens(documents: Iterable[Mapping[str, Any]], tokenizer: Any) -> list[dict[str, Any]]:
-    """Documents, characters and tokens by source: one dict a source, in the order of first appearance."""
+    """Documents, characters, tokens, first and last date by source: a dict each, in the order of first appearance."""
     table: dict[str, dict[str, Any]] = {}
     for batch in batches(documents, lambda document: len(document["text"])):
         for document, tokens in zip(batch, encode_texts(tokenizer, [d["text"] for d in batch]), strict=True):
             row = table.setdefault(
-                document["source"], {"source": document["source"], "documents": 0, "characters": 0, "tokens": 0}
+                document["source"],
+                {"source": document["source"], "documents": 0, "characters": 0, "tokens": 0, "first": "", "last": ""},
             )
             row["documents"] += 1
             row["characters"] += len(document["text"])
             row["tokens"] += len(tokens)
+            if day := document["date"][:10]:
+                row["first"], row["last"] = min(row["first"] or day, day), max(row["last"], day)
     return list(table.values())
 
 

@@ -59,12 +59,20 @@ def test_what_stands_in_for_a_character_without_a_token():
 
 
 def test_tokens_are_counted_by_source(smollm):
-    def document(source, text):
-        return {"source": source, "text": text}
+    def document(source, text, date="2024-01-02T00:00:00Z"):
+        return {"source": source, "text": text, "date": date}
 
-    rows = tokens.count_tokens([document("code", "one two"), document("docs", "x"), document("code", "a b c")], smollm)
-    assert rows[0] == {"source": "code", "documents": 2, "characters": 12, "tokens": 5}
-    assert [row["source"] for row in rows] == ["code", "docs"]
+    given = [document("code", "one two"), document("docs", "x", ""), document("code", "a b c", "2023-05-01T00:00:00Z")]
+    rows = tokens.count_tokens(given, smollm)
+    assert rows[0] == {
+        "source": "code",
+        "documents": 2,
+        "characters": 12,
+        "tokens": 5,
+        "first": "2023-05-01",
+        "last": "2024-01-02",
+    }
+    assert [(row["source"], row["first"]) for row in rows] == [("code", "2023-05-01"), ("docs", "")]
 
 
 def test_batches_are_bounded_in_number_and_size():
