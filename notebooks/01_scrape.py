@@ -152,11 +152,12 @@ display(HTML(report.table(places[:15])) if places else "")
 
 # %% [markdown]
 # ## Three documents
+# Of the sources with most tokens, the one of middle length.
 
 # %%
-longest = sorted(counts, key=lambda row: row["tokens"], reverse=True)[:3]
-for row in longest:
-    document = next(d for d in documents if d["source"] == row["source"])
+for row in sorted(counts, key=lambda row: row["tokens"], reverse=True)[:3]:
+    alike = sorted((d for d in documents if d["source"] == row["source"]), key=lambda d: len(d["text"]))
+    document = alike[len(alike) // 2]
     display(HTML(f"<b>{report.shown(document['id'])}</b> · {document['date']}"))
     display(HTML(f"<pre>{report.shown(document['text'][:1200])}</pre>"))
 

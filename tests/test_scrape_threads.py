@@ -193,13 +193,16 @@ def test_a_second_scrape_asks_only_for_what_changed(token, tmp_path):
         assert sum("t0: " in text or "t1: " in text for _, text in hub.requests) <= 1
 
 
+@pytest.mark.parametrize("others", [0, 130])
 @pytest.mark.parametrize("token", TOKENS)
-def test_pull_requests_that_change_while_the_pages_are_read(token, tmp_path):
+def test_pull_requests_that_change_while_the_pages_are_read(token, others, tmp_path):
     data = records()
     with GitHubServer(**data) as hub:
 
         def touch(number):
             if number == 1:  # 105 stands on the second page, and moves to the front before that is read
+                for row in data["pulls"][:others]:  # behind so many that they fill a page
+                    row["updatedAt"] = at(231)
                 data["pulls"][104]["updatedAt"] = at(230)
 
         hub.before = touch
