@@ -37,6 +37,8 @@ bench: .venv/test.stamp
 	@$(PIP) -e '.[bench]'
 	@$(BIN)/python benchmarks/chunking.py
 	@$(BIN)/python benchmarks/memory.py
+	@$(BIN)/python benchmarks/scrape.py
+	@$(BIN)/python benchmarks/redaction.py
 
 notebooks: .venv/test.stamp
 	@$(BIN)/python notebooks/build.py

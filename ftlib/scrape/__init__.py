@@ -1,19 +1,23 @@
 """01_scrape: a repository -> `documents.jsonl`.
 
-from ftlib.scrape import ScrapeConfig, scrape
-from ftlib.workspace import open_workspace
+    from ftlib.scrape import ScrapeConfig, scrape
+    from ftlib.workspace import open_workspace
 
-manifest = scrape(ScrapeConfig("guardian/manage-frontend", date="2023-12-21"), open_workspace("workspace"))
+    manifest = scrape(ScrapeConfig("guardian/manage-frontend", date="2023-12-21"), open_workspace("workspace"))
 
-source          where a repository is: a clone, a branch, the commit of a date
-git             objects, attributes and diffs by the git command
-filters         which files are left out, and why          pages, licences   what a page and a licence are
-documents       files, wiki pages and pull requests of a commit            exported   a folder of exported pages
-history         pull requests from a branch's history       patches          what one changed
-github          requests to GitHub's API, with patience     answers          what it answered, kept on disk
-threads         pull requests, issues, discussions          anonymous        the same without a token
-pull_requests, conversation, online                         their text, as documents
-redaction       secrets -> placeholders                     duplicates       texts that are there twice
+What is in which module:
+
+    source          where a repository is: a clone, a branch, the commit of a date
+    git             objects, attributes and diffs by the git command
+    filters, pages, licences      which files are left out, what a page is called, whose terms hold
+    documents       files, wiki pages and pull requests of a commit; exported: a folder of exported pages
+    history         pull requests from a branch's history; patches: what one changed
+    github          requests to GitHub's API, with patience; answers: what it answered, kept on disk
+    threads         pull requests, issues and discussions by GraphQL; anonymous: without a token
+    pull_requests, conversation, online      these as documents
+    redaction       secrets -> placeholders: secret_rules (formats), secret_names and secret_values (`password: ...`),
+                    secret_blocks (keys of several lines), and the rules of detect-secrets
+    duplicates      texts that are there twice
 """
 
 from __future__ import annotations
