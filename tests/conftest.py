@@ -1,4 +1,4 @@
-"""Real tokenizers and a model small enough to train in a second."""
+"""Real repositories and tokenizers, and a model small enough to train in a second."""
 
 import os
 
@@ -7,6 +7,21 @@ import tokenizers_of_all_kinds as kinds
 
 # Set before huggingface_hub is imported: nothing here needs the network.
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="true", UNSLOTH_DISABLE_STATISTICS="1")
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """An empty bare repository, to be written commit by commit."""
+    from repositories import Repo
+
+    return Repo(tmp_path / "project.git")
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    from ftlib.workspace import open_workspace
+
+    return open_workspace(tmp_path / "workspace")
 
 
 @pytest.fixture(scope="session")

@@ -2,32 +2,13 @@
 
 import subprocess
 
-import pytest
-from test_scrape import LINK, SUBMODULE, Repo, run
+from repositories import LINK, SUBMODULE, files_of, run
 
 from ftlib.scrape import patches
-from ftlib.workspace import open_workspace
-
-
-@pytest.fixture
-def repo(tmp_path):
-    return Repo(tmp_path / "project.git")
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return open_workspace(tmp_path / "workspace")
 
 
 def pull(repo, workspace, number=1, **settings):
     return run(repo, workspace, **settings)[0][f"pull_request:{number}"]
-
-
-def files_of(text):
-    """Path -> (status, rest) from a pull request's text."""
-    parts = text.split("\n\nFile: ")[1:]
-    heads = [part.split("\nChanges:", 1) for part in parts]
-    return {head.rsplit(", Status: ", 1)[0]: (head.rsplit(", Status: ", 1)[1], body.strip()) for head, body in heads}
 
 
 def test_merge_commit(repo, workspace):

@@ -4,24 +4,12 @@ import subprocess
 import zlib
 
 import pytest
-from test_scrape import Repo, reasons, run
-from test_scrape_history import files_of
+from repositories import Repo, files_of, reasons, run
 
 from ftlib.errors import SetupError
 from ftlib.scrape import git as git_module
 from ftlib.scrape import patches
 from ftlib.scrape.documents import Snapshot, files, pulls
-from ftlib.workspace import open_workspace
-
-
-@pytest.fixture
-def repo(tmp_path):
-    return Repo(tmp_path / "project.git")
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return open_workspace(tmp_path / "workspace")
 
 
 @pytest.fixture(autouse=True)

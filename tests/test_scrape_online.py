@@ -5,13 +5,13 @@ import subprocess
 
 import pytest
 from github_server import GitHubServer, pull, said, thread
-from test_scrape import Repo, reasons
+from repositories import Repo, reasons
 
 from ftlib import sample
 from ftlib import scrape as scrape_module
 from ftlib.errors import SetupError
 from ftlib.scrape import ScrapeConfig, github, scrape, source
-from ftlib.workspace import open_workspace, read_jsonl
+from ftlib.workspace import read_jsonl
 
 NAME = "fennhollow/brindlewick"
 
@@ -20,11 +20,6 @@ NAME = "fennhollow/brindlewick"
 def at_once(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(github, "sleep", lambda seconds: None)
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return open_workspace(tmp_path / "workspace")
 
 
 def git(repository, *args):

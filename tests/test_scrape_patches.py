@@ -5,25 +5,12 @@ import zlib
 from contextlib import closing
 
 import pytest
-from test_scrape import Repo, reasons, run
-from test_scrape_history import files_of
+from repositories import files_of, reasons, run
 from test_scrape_hostile import nothing_else_is_touched, read  # noqa: F401  # a fixture of all tests here
 
 from ftlib.scrape import git as git_module
 from ftlib.scrape import patches
 from ftlib.scrape.filters import UNREADABLE, path_reason, text_reason
-from ftlib.workspace import open_workspace
-
-
-@pytest.fixture
-def repo(tmp_path):
-    return Repo(tmp_path / "project.git")
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return open_workspace(tmp_path / "workspace")
-
 
 # --- .gitattributes ---------------------------------------------------------------------------------------------------
 

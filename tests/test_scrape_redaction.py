@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import planted
 from planted_held_out import held_out
-from test_scrape import Repo, run
+from repositories import Repo, run
 
 from ftlib.scrape import redaction
 from ftlib.scrape.redaction import redact

@@ -7,24 +7,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_scrape import Repo, run
+from repositories import Repo, run
 
 from ftlib.errors import SetupError
 from ftlib.scrape import ScrapeConfig, scrape
 from ftlib.scrape import git as git_module
 from ftlib.scrape.source import _credentials, _names, _url
-from ftlib.workspace import open_workspace
-
-
-@pytest.fixture
-def repo(tmp_path):
-    return Repo(tmp_path / "project.git")
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return open_workspace(tmp_path / "workspace")
-
 
 # --- branch, date, running again --------------------------------------------------------------------------------------
 

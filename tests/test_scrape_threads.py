@@ -210,6 +210,15 @@ def test_pull_requests_that_change_while_the_pages_are_read(token, others, tmp_p
     assert list(found) == wanted(data["pulls"]) and 105 in found
 
 
+def test_without_a_token_a_busy_repository_is_asked_thread_by_thread(tmp_path):
+    pulls = [pull(n, at(n), comments=[said(f"c{n}", at(n))] * n) for n in (1, 2, 3)]
+    busy = pull(4, None, createdAt=at(1), comments=[said("chat", at(9))] * 450)
+    with GitHubServer(pulls=[*pulls, busy]) as hub:
+        found, _ = read(hub, tmp_path, None)
+    assert {number: len(row["comments"]["nodes"]) for number, row in found.items()} == {1: 1, 2: 2, 3: 3}
+    assert len(hub.requests) == 6  # the list, a page of all comments, three threads, all comments on lines
+
+
 def test_a_query_that_is_too_much_is_asked_in_parts(tmp_path, undisturbed, waits):
     with GitHubServer(**records()) as hub:
         hub.max_parts = 6
@@ -267,7 +276,7 @@ def test_issues_and_discussions(tmp_path):
     talks = [
         thread(n, at(n), category="Q&A", comments=[said("Try it.", at(n), replies=replies)], answer=0) for n in (7, 9)
     ]
-    with GitHubServer(issues=issues, discussions=talks, pulls=[pull(200, at(1))]) as hub:
+    with GitHubServer(issues=issues, discussions=talks, pulls=[pull(200, at(150))]) as hub:
         for token in TOKENS:
             found, _ = read(hub, tmp_path, token, kind="issues", limit=102)
             assert list(found) == list(range(105, 3, -1))

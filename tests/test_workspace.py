@@ -12,11 +12,6 @@ from ftlib.errors import SetupError
 from ftlib.workspace import open_workspace, read_jsonl, write_jsonl, write_manifest
 
 
-@pytest.fixture
-def workspace(tmp_path):
-    return open_workspace(tmp_path / "project")
-
-
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
