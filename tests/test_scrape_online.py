@@ -240,6 +240,14 @@ def test_where_git_cannot_reach_them_the_files_come_from_github_with_marks(proje
     ]
 
 
+def test_a_head_that_lies_in_its_base_says_nothing_on_what_changed(project, workspace):
+    repo, rows = project
+    rows[0] |= {"mergeCommit": None, "baseRefOid": repo.git("rev-parse", "main"), "files": FILES[:1]}
+    with GitHubServer(pulls=rows[:1]) as hub:
+        documents, manifest = run(hub, workspace, repo.path)
+    assert changes(documents) == {1: EXPECTED[1]} and manifest["requests"]["rest"] == 1
+
+
 def test_a_list_of_files_that_github_cuts_is_marked(project, workspace, monkeypatch):
     repo, _ = project
     one = {"status": "modified", "additions": 1, "deletions": 0, "patch": "@@ -1 +1,2 @@\n one\n+two"}
@@ -326,19 +334,21 @@ def test_settings_that_cannot_be_used(project, workspace, settings, message):
 def test_duplicates_are_reported_and_dropped_as_set(tmp_path, workspace):
     text = "".join(f"const value{n} = compute({n}, 'part {n}');\n" for n in range(40))
     repo = Repo(tmp_path / "project.git")
-    repo.commit({"a.js": text, "b.js": text, "c.js": text.replace("value7", "other"), "d.js": "const d = 1;\n"})
+    near = text.replace("value7", "other")
+    repo.commit({"a.js": text, "b.js": text, "c.js": near, "c2.js": near, "d.js": "const d = 1;\n"})
     found = {}
     for drop in ("exact", "near", "none"):
         manifest = scrape(ScrapeConfig(str(repo.path), drop_duplicates=drop), workspace)
         found[drop] = [row["path"] for row in read_jsonl(workspace.documents)]
         kinds = [(row["id"], row["of"], row["kind"]) for row in manifest["duplicates"]]
-        assert kinds == [("code:b.js", "code:a.js", "exact"), ("code:c.js", "code:a.js", "near")]
+        copy = ("code:c2.js", "code:a.js", "near") if drop == "near" else ("code:c2.js", "code:c.js", "exact")
+        assert kinds == [("code:b.js", "code:a.js", "exact"), ("code:c.js", "code:a.js", "near"), copy]
         skips = reasons(manifest)
         assert ("code:b.js" in skips, "code:c.js" in skips) == (drop != "none", drop == "near")
     assert found == {
         "exact": ["a.js", "c.js", "d.js"],
         "near": ["a.js", "d.js"],
-        "none": ["a.js", "b.js", "c.js", "d.js"],
+        "none": ["a.js", "b.js", "c.js", "c2.js", "d.js"],
     }
 
 

@@ -213,7 +213,7 @@ def _wiki(
 
 def _cleaned(rows: Iterable[Document], drop: str, told: _Told) -> Iterator[Document]:
     """The documents without secrets, and without those that are there twice."""
-    seen = Duplicates()
+    seen = Duplicates(drop_near=drop == "near")
     for row in rows:
         row["title"], row["text"] = redact(row["title"])[0], redact(row["text"])[0]
         if twice := seen.find(row):

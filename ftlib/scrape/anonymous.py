@@ -71,7 +71,7 @@ def read_threads(
 
 
 def _said(hub: GitHub, path: str, threads: dict[int, Row]) -> dict[int, list[Row]]:
-    """Number -> comments by date, for the threads given."""
+    """Number -> comments, for the threads given and others."""
     if not threads:
         return {}
     since = min(thread["createdAt"] for thread in threads.values())
@@ -93,7 +93,7 @@ def _said(hub: GitHub, path: str, threads: dict[int, Row]) -> dict[int, list[Row
             for row in hub.get_all(f"list {path}/{number}/comments", f"{path}/{number}/comments", _comment)
         ]
     said: dict[int, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row["createdAt"]):
+    for row in rows:
         said.setdefault(row["number"], []).append(row)
     return said
 

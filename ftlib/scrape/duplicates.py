@@ -37,14 +37,17 @@ class Duplicates:
     are compared with pull requests, all else with all else. The texts that stay are held.
     """
 
-    def __init__(self, threshold: float = 0.85) -> None:
+    def __init__(self, threshold: float = 0.85, *, drop_near: bool = True) -> None:
         """
+        Args:
+            drop_near: near duplicates do not stay, so that an exact copy of one is told as a near one of what does.
+
         Raises:
             SetupError: the threshold is not between 0.5 and 1.
         """
         if not 0.5 <= threshold <= 1:
             raise SetupError(f"The similarity of near duplicates must be between 0.5 and 1, not {threshold}; try 0.85.")
-        self._threshold = threshold
+        self._threshold, self._drop_near = threshold, drop_near
         # A pair of similarity s shares one of 32 bands of r rows with the chance 1 - (1 - s^r)^32. More rows mean fewer
         # candidates: as many as find a pair at the threshold with 0.9999.
         rows = min(16, int(math.log(0.25) / math.log(threshold))) if threshold < 1 else 16
@@ -82,7 +85,8 @@ class Duplicates:
             ((_jaccard(mine, set(_pairs(_words(self._kept[-n].text)))), n) for _, n in best), default=(0.0, 0)
         )
         if similarity >= self._threshold:
-            del self._exact[key]  # a later copy repeats the one that stays, too
+            if self._drop_near:
+                del self._exact[key]  # a later copy repeats the one that stays, too
             return {"id": name, "of": self._kept[-number].id, "similarity": round(similarity, 4), "kind": "near"}
         index.insert(len(self._kept), sketch)
         self._kept.append(_Kept(name, text, sketch))
