@@ -265,7 +265,8 @@ class GitHubServer:
                 node |= {field: _connection(children), "_" + field: children}
         if kind == "pulls":
             merge = row["mergeCommit"]
-            node |= {"mergeCommit": {"oid": merge} if merge else None, "changedFiles": len(row["files"])}
+            node["mergeCommit"] = {"oid": merge} if merge else None
+            node.setdefault("changedFiles", len(row["files"]))
         if kind == "discussions":
             node |= {"category": {"name": row["category"]}}
             node["answer"] = node["_comments"][row["answer"]] if row["answer"] is not None else None

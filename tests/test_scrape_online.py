@@ -1,15 +1,12 @@
 """Pull requests from a GitHub-shaped server and a real repository together: their text, their changes, their marks."""
 
-import shutil
 import subprocess
 
 import pytest
 from github_server import GitHubServer, pull, said, thread
-from repositories import Repo, reasons
+from repositories import Repo
 
 from ftlib import sample
-from ftlib import scrape as scrape_module
-from ftlib.errors import SetupError
 from ftlib.scrape import ScrapeConfig, github, scrape, source
 from ftlib.workspace import read_jsonl
 
@@ -248,16 +245,47 @@ def test_a_head_that_lies_in_its_base_says_nothing_on_what_changed(project, work
     assert changes(documents) == {1: EXPECTED[1]} and manifest["requests"]["rest"] == 1
 
 
-def test_a_list_of_files_that_github_cuts_is_marked(project, workspace, monkeypatch):
-    repo, _ = project
+def test_what_a_partial_clone_lacks_comes_from_github(project, workspace):
+    repo, rows = project
+    repo.lose(f"{rows[0]['headRefOid']}:a.py")
+    rows[0]["files"] = FILES[:1]
+    with GitHubServer(pulls=rows) as hub:
+        documents, manifest = run(hub, workspace, repo.path)
+    assert changes(documents) == EXPECTED and manifest["requests"]["rest"] == 1
+
+
+def test_a_shallow_clone_does_not_make_a_whole_tree_of_one_change(project, workspace, tmp_path):
+    repo, rows = project
+    shallow = tmp_path / "shallow.git"
+    subprocess.run(["git", "clone", "-q", "--bare", "--depth=1", repo.path.as_uri(), shallow], check=True)
+    git(shallow, "config", "remote.origin.url", f"https://github.com/{NAME}.git")
+    tip = git(shallow, "rev-parse", "main").strip()
+    one = rows[2] | {"mergeCommit": tip, "headRefOid": "1" * 40, "files": FILES[:1]}
+    with GitHubServer(pulls=[one]) as hub:
+        documents, manifest = run(hub, workspace, shallow)
+    assert changes(documents) == {3: EXPECTED[1]} and manifest["requests"]["rest"] == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "listed_at_most", "changed_files", "mark"),
+    [
+        ("t", 120, 120, "120 of 120 files"),
+        ("t", 3000, 200, "120 of 200 files"),
+        ("t", 3000, 120, None),
+        (None, 120, 120, "120 files"),
+    ],
+)
+def test_a_list_of_files_that_github_cuts_is_marked(
+    project, workspace, monkeypatch, token, listed_at_most, changed_files, mark
+):
     one = {"status": "modified", "additions": 1, "deletions": 0, "patch": "@@ -1 +1,2 @@\n one\n+two"}
     files = [one | {"filename": f"f{n}.py"} for n in range(120)]
-    monkeypatch.setattr("ftlib.scrape.pull_requests._LISTED", 120)
-    rows = [pull(9, "2024-01-04T00:00:00Z", headRefOid="1" * 40, files=files)]
+    monkeypatch.setattr("ftlib.scrape.pull_requests._LISTED", listed_at_most)
+    rows = [pull(9, "2024-01-04T00:00:00Z", headRefOid="1" * 40, files=files, changedFiles=changed_files)]
     with GitHubServer(pulls=rows) as hub:
-        assert "[cut: GitHub lists 120 of 120 files]" in changes(run(hub, workspace, repo.path)[0])[9]
-        workspace.documents.unlink()
-        assert "[cut: GitHub lists 120 files]" in changes(run(hub, workspace, repo.path, token=None)[0])[9]
+        text = changes(run(hub, workspace, project[0].path, token=token)[0])[9]
+    assert text.count("\nChanges:\n") == 120
+    assert text.partition("[cut: GitHub lists ")[2] == (f"{mark}]" if mark else "")
 
 
 def test_up_to_a_date_and_at_a_commit(project, workspace):
@@ -294,82 +322,21 @@ def test_issues_and_discussions_are_documents(project, workspace):
     assert manifest["counts"]["documents"] == {"code": 5, "issue": 1, "discussion": 1}  # e.py is c.py
 
 
-def test_a_repository_that_is_not_on_github(tmp_path, workspace):
-    repo = Repo(tmp_path / "project.git")
-    repo.commit({"a.py": "1\n"})
-    for settings in ({"pull_requests_from": "github"}, {"issues": 5}):
-        with pytest.raises(SetupError, match="not a repository on GitHub.*pull_requests_from='history'"):
-            scrape(ScrapeConfig(str(repo.path), **settings), workspace)
+def test_issues_and_discussions_as_they_were_at_a_date(project, workspace):
+    issues = [thread(4, "2024-01-02T00:00:00Z", closedAt="2024-02-01T00:00:00Z", state="CLOSED")]
+    late = said("So.", "2024-02-01T00:00:00Z")
+    talks = [thread(5, "2024-01-02T00:00:00Z", category="Q&A", answer=0, comments=[late])]
+    with GitHubServer(issues=issues, discussions=talks) as hub:
+        settings = {"pull_requests": 0, "issues": 10, "discussions": 10, "date": "2024-01-20"}
+        documents, _ = run(hub, workspace, project[0].path, **settings)
+    assert "\nState: open\n" in documents["issue:4"]["text"]
+    assert documents["discussion:5"]["text"].endswith("Description: About 5.")
 
 
-def test_where_the_api_is(project, workspace, monkeypatch):
-    monkeypatch.setenv("GH_HOST", "git.example.org")
-    found = []
-    for url in (f"https://github.com/{NAME}", f"https://git.example.org/{NAME}"):
-        project[0].git("config", "remote.origin.url", url)
-        config = ScrapeConfig(str(project[0].path), pull_requests_from="github")
-        hub = scrape_module._github(config, source.locate(config.repository, workspace.clones), workspace, None)
-        assert hub
-        found.append(hub._requester.base_url)
-    assert found == ["https://api.github.com", "https://git.example.org/api/v3"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"pull_requests_from": "gitlab"}, "`pull_requests_from` is 'gitlab'"),
-        ({"drop_duplicates": "all"}, "`drop_duplicates` is 'all'"),
-        ({"date": "2024-01-01", "commit": "abcd"}, "not both"),
-        ({"issues": -1}, "0 or more"),
-        ({"max_wait": -1}, "`max_wait`"),
-        ({"commit": "beef" * 10}, "no commit 'beef"),
-        ({"commit": "--output=x"}, "no commit"),
-    ],
-)
-def test_settings_that_cannot_be_used(project, workspace, settings, message):
-    with pytest.raises(SetupError, match=message):
-        scrape(ScrapeConfig(str(project[0].path), **settings), workspace)
-
-
-def test_duplicates_are_reported_and_dropped_as_set(tmp_path, workspace):
-    text = "".join(f"const value{n} = compute({n}, 'part {n}');\n" for n in range(40))
-    repo = Repo(tmp_path / "project.git")
-    near = text.replace("value7", "other")
-    repo.commit({"a.js": text, "b.js": text, "c.js": near, "c2.js": near, "d.js": "const d = 1;\n"})
-    found = {}
-    for drop in ("exact", "near", "none"):
-        manifest = scrape(ScrapeConfig(str(repo.path), drop_duplicates=drop), workspace)
-        found[drop] = [row["path"] for row in read_jsonl(workspace.documents)]
-        kinds = [(row["id"], row["of"], row["kind"]) for row in manifest["duplicates"]]
-        copy = ("code:c2.js", "code:a.js", "near") if drop == "near" else ("code:c2.js", "code:c.js", "exact")
-        assert kinds == [("code:b.js", "code:a.js", "exact"), ("code:c.js", "code:a.js", "near"), copy]
-        skips = reasons(manifest)
-        assert ("code:b.js" in skips, "code:c.js" in skips) == (drop != "none", drop == "near")
-    assert found == {
-        "exact": ["a.js", "c.js", "d.js"],
-        "near": ["a.js", "d.js"],
-        "none": ["a.js", "b.js", "c.js", "c2.js", "d.js"],
-    }
-
-
-def test_a_folder_of_exported_pages_in_place_of_the_wiki(tmp_path, workspace):
-    repo = Repo(tmp_path / "project.git")
-    repo.commit({"a.py": "1\n"})
-    (pages := tmp_path / "export").mkdir()
-    (pages / "Home.md").write_text("# Home\n\ntext\n")
-    manifest = scrape(ScrapeConfig(str(repo.path), wiki=str(pages)), workspace)
-    assert [row["id"] for row in read_jsonl(workspace.documents)] == ["code:a.py", "wiki:Home.md"]
-    assert scrape(ScrapeConfig(str(repo.path), wiki=str(pages)), workspace) == manifest
-    (pages / "Home.md").write_text("# Home\n\nother text\n")
-    scrape(ScrapeConfig(str(repo.path), wiki=str(pages)), workspace)
-    assert "other text" in workspace.documents.read_text()
-
-
-def test_a_killed_clone_leaves_nothing_behind(project, workspace):
-    repo, _ = project
-    left = workspace.clones / ".clone-abc"
-    left.mkdir(parents=True)
-    (left / "half").write_text("x")
-    scrape(ScrapeConfig(repo.path.as_uri(), wiki="none"), workspace)
-    assert not left.exists() and len(list(workspace.clones.iterdir())) == 1
-    shutil.rmtree(workspace.clones)
+def test_discussions_need_a_token(project, workspace):
+    with GitHubServer(issues=[thread(4, "2024-01-02T00:00:00Z")]) as hub:
+        documents, manifest = run(
+            hub, workspace, project[0].path, token=None, pull_requests=0, issues=10, discussions=10
+        )
+    assert manifest["counts"]["documents"] == {"code": 5, "issue": 1}
+    assert "Discussions need a token" in manifest["notes"][0]

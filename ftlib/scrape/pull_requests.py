@@ -13,7 +13,7 @@ from typing import Any
 
 from ftlib.scrape.conversation import author, label_names, lines_ended, said
 from ftlib.scrape.documents import Snapshot
-from ftlib.scrape.git import Env, GitError, git, line, shallow_commits
+from ftlib.scrape.git import Env, GitError, git, line
 from ftlib.scrape.github import GitHub
 from ftlib.scrape.history import file_sections
 from ftlib.scrape.patches import Change, Section, patches, sections
@@ -92,13 +92,13 @@ def _there(env: Env, commits: Sequence[str]) -> set[str]:
 
 
 def _parents(env: Env, commits: Sequence[str]) -> dict[str, list[str]]:
+    """None are shown of a commit at which a shallow clone ends."""
     if not commits:
         return {}
     asked = "".join(f"{commit}\n" for commit in commits).encode()
     log = git("log", "--no-walk=unsorted", "--format=%H %P", "--stdin", env=env, stdin=asked).decode()
-    ends = shallow_commits(env)
     rows = (row.split() for row in log.splitlines())
-    return {commit: parents for commit, *parents in rows if commit not in ends}
+    return {commit: parents for commit, *parents in rows}
 
 
 def _merge_base(env: Env, one: str, other: str) -> str:
