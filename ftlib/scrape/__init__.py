@@ -215,13 +215,14 @@ def _cleaned(rows: Iterable[Document], drop: str, told: _Told) -> Iterator[Docum
     """The documents without secrets, and without those that are there twice."""
     seen = Duplicates(drop_near=drop == "near")
     for row in rows:
-        row["title"], row["text"] = redact(row["title"])[0], redact(row["text"])[0]
+        both = redact(f"{row['title']}\n{row['text']}")[0]  # a title is one line
+        row["title"], _, row["text"] = both.partition("\n")
         if twice := seen.find(row):
             told.duplicates.append(twice)
             if drop == "near" or twice["kind"] == drop:
                 told.skipped.append({"path": row["id"], "reason": f"{twice['kind']} duplicate"})
                 continue
-        if found := _places(row["title"], row["text"]):
+        if found := _places(both):
             told.redacted[row["id"]] = found
         told.counts[row["source"]] += 1
         told.licences[row["licence"]] += 1
@@ -235,12 +236,10 @@ def _cleaned(rows: Iterable[Document], drop: str, told: _Told) -> Iterator[Docum
         )
 
 
-def _places(title: str, text: str) -> dict[str, list[int]]:
-    """Kind of secret -> the lines on which one was taken out; 0 is the title."""
+def _places(text: str) -> dict[str, list[int]]:
+    """Kind of secret -> the lines on which one was taken out, from 0 on."""
     found: dict[str, list[int]] = {}
-    for match in _PLACEHOLDER.finditer(title):
-        found.setdefault(match[1], []).append(0)
-    number, start = 1, 0
+    number, start = 0, 0
     for match in _PLACEHOLDER.finditer(text):
         number, start = number + text.count("\n", start, match.start()), match.start()
         found.setdefault(match[1], []).append(number)
