@@ -54,7 +54,7 @@ def make_mixture(tokenizer, number: int = 360, **settings) -> Mixture:
 
     documents, chats = [], []
     for n in range(number):
-        source, path = RAW_SOURCES[n % 4], f"part/{n}.py"
+        source, path = RAW_SOURCES[n % len(RAW_SOURCES)], f"part/{n}.py"
         body = "\n".join(text(4, 12) for _ in range(chance.choice((1, 2, 5, 9, 30))))
         documents.append({"id": f"{source}:{n}", "source": source, "title": f"Title {n}", "path": path, "text": body})
         code = f"As of May, {path} looks like:\n\n```\n{body}\n```"

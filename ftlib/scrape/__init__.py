@@ -158,12 +158,10 @@ class _Told:
     duplicates: list[dict[str, Any]] = field(default_factory=list)
 
     def redactions(self) -> Counter[str]:
-        return Counter(
-            {
-                kind: sum(len(found.get(kind, ())) for found in self.redacted.values())
-                for kind in {kind for found in self.redacted.values() for kind in found}
-            }
-        )
+        total: Counter[str] = Counter()
+        for found in self.redacted.values():
+            total.update({kind: len(lines) for kind, lines in found.items()})
+        return total
 
 
 def _from_github(config: ScrapeConfig, source: Source) -> bool:
