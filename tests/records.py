@@ -32,7 +32,8 @@ def documents() -> list[dict[str, str]]:
     """120 documents, of the sample's code among others; about a quarter is held out."""
     files = sorted((sample._DATA / "initial").rglob("*.py"))[:4]
     docs = [document(path.name, "code", path.read_text(encoding="utf-8")) for path in files]
-    return docs + [document(f"{n}", RAW_SOURCES[n % len(RAW_SOURCES)], f"Text {n}.\n" * (1 + n % 3)) for n in range(116)]
+    kinds = len(RAW_SOURCES)
+    return docs + [document(f"{n}", RAW_SOURCES[n % kinds], f"Text {n}.\n" * (1 + n % 3)) for n in range(116)]
 
 
 def chats() -> list[dict[str, Any]]:
