@@ -53,10 +53,10 @@ def wanted(pulls, limit=30):
     return [row["number"] for row in sorted(merged, key=lambda row: row["mergedAt"], reverse=True)[:limit]]
 
 
-def read(hub, folder, token, kind="pullRequests", limit=30, **more):
+def read(hub, folder, token, kind="pullRequests", limit=30, timeout=30.0, **more):
     """Threads by number, and the client."""
     client = GitHub(NAME, Answers(folder / "answers.jsonl"), token=token, api=hub.api, **more)
-    vars(client._requester)["_Requester__timeout"] = 0.3
+    vars(client._requester)["_Requester__timeout"] = timeout
     module = reader(client)
     rows = module.list_threads(client, kind, limit, END)
     found = [row for _, row in module.read_threads(client, kind, rows, lambda done: None)]
@@ -90,7 +90,7 @@ def test_a_hundred_pull_requests_in_few_requests(tmp_path):
 
 
 def too_late():
-    time.sleep(0.5)
+    time.sleep(0.9)
     return answer({})
 
 
@@ -137,7 +137,7 @@ def test_a_fault_at_every_request_in_turn(fault, token, undisturbed, tmp_path, w
             hub.requests.clear()
             hub.fault = partial(fault_at, fault, place)
             (folder := tmp_path / str(place)).mkdir()
-            found, client = read(hub, folder, token)
+            found, client = read(hub, folder, token, timeout=0.7 if fault == "timeout" else 30.0)
             assert found == expected
             assert len(hub.requests) == requests + 1 and client.sent["retried"] == 1
     assert len(waits) == requests

@@ -14,16 +14,16 @@ _BEGIN, _END = (
 )
 _BREAK = r"(?:\r?\n|\\r\\n|\\n|\\\n)"
 _MARGIN = r"[ +\-\t\"'*#/|>]{0,40}"
-# A key's lines, also in a patch or a string constant, after lines such as `Proc-Type: 4,ENCRYPTED`.
-_BODY = re.compile(
-    rf"(?:{_BREAK}{_MARGIN}(?:[A-Z][A-Za-z-]{{2,20}}: [^\n\\]{{1,100}})?(?=\r?\n|\\n|\\r))*+"
-    rf"(?:{_BREAK}{_MARGIN}[A-Za-z0-9+/=]{{16,100}}[\"',+ \\;]{{0,4}}(?=\r?\n|\\n|\\r|\"|'|$))++"
-    rf"(?:{_BREAK}{_MARGIN}=?[A-Za-z0-9+/]{{1,76}}={{0,2}}(?=\r?\n|\\n|$))?"
-)
+# A key's lines, also in a patch or a string constant: some as `Proc-Type: 4,ENCRYPTED`, then its own, a short one last.
+# One by one: in one pattern a line's margin could be cut in so many ways that a mismatch would take for ever, and the
+# possessive groups that forbid it match wrongly in Python 3.11.2.
+_FIELD = re.compile(rf"{_BREAK}{_MARGIN}(?:[A-Z][A-Za-z-]{{2,20}}: [^\n\\]{{1,100}})?(?=\r?\n|\\n|\\r)")
+_LINE = re.compile(rf"{_BREAK}{_MARGIN}[A-Za-z0-9+/=]{{16,100}}[\"',+ \\;]{{0,4}}(?=\r?\n|\\n|\\r|\"|'|$)")
+_LAST = re.compile(rf"{_BREAK}{_MARGIN}=?[A-Za-z0-9+/]{{1,76}}={{0,2}}(?=\r?\n|\\n|$)")
 _KEY_LINE = re.compile(r"[ +\-]?[ \t\"']{0,40}=?[A-Za-z0-9+/]{1,100}={0,2}(?:\\n)?[\"',+ \\]{0,5}\r?")
 _RANDOM_RUN = re.compile(r"[A-Za-z0-9+/=]{30,}")
 _PUTTY = re.compile(
-    r"Private-Lines: ?\d+(?P<secret>(?:\r?\n[ +-]?[A-Za-z0-9+/=]{4,80})++(?:\r?\n[ +-]?Private-MAC: ?[0-9a-f]+)?)"
+    r"Private-Lines: ?\d+(?P<secret>(?:\r?\n[ +-]?[A-Za-z0-9+/=]{4,80})+(?:\r?\n[ +-]?Private-MAC: ?[0-9a-f]+)?)"
 )
 _JWK = re.compile(r"""["'](?:d|p|q|dp|dq|qi|k)["']\s?:\s?["'](?P<secret>[\w-]{20,})["']""")
 _NETRC = re.compile(r"^[ +-]?[ \t]*password[ \t]+(?P<secret>\S{4,200})[ \t\r]*$", re.MULTILINE)
@@ -55,11 +55,11 @@ def _private_keys(text: str) -> list[tuple[int, int]]:
     spans = []
     for (start, end), limit in zip(begins, limits, strict=False):
         closed = _END.search(text, end, min(limit, end + 20_000))
-        body = _BODY.match(text, end, limit)
+        last_line = _body_end(text, end, limit)
         if closed and _is_key(text[end : closed.start()]):
             spans.append((start, closed.end()))
-        elif body and _is_key(body[0]):
-            spans.append((start, body.end()))
+        elif _is_key(text[end:last_line]):
+            spans.append((start, last_line))
     last = 0
     for closed in _END.finditer(text):
         if not any(one <= closed.start() < other for one, other in spans):
@@ -68,6 +68,14 @@ def _private_keys(text: str) -> list[tuple[int, int]]:
                 spans.append((start, closed.end()))
         last = closed.end()
     return sorted(spans)
+
+
+def _body_end(text: str, start: int, limit: int) -> int:
+    """Where the key lines end that stand right behind `start`."""
+    for pattern, most in ((_FIELD, limit), (_LINE, limit), (_LAST, 1)):
+        while most and (match := pattern.match(text, start, limit)):
+            start, most = match.end(), most - 1
+    return start
 
 
 def _first_line(text: str, end: int, limit: int) -> int:
