@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -42,11 +41,9 @@ from ftlib.scrape.duplicates import Duplicates
 from ftlib.scrape.exported import export_state, exported_pages, is_export
 from ftlib.scrape.git import GitError, reading
 from ftlib.scrape.github import API, GitHub
-from ftlib.scrape.redaction import redact
+from ftlib.scrape.redaction import places, redact
 from ftlib.scrape.source import Source, fetch_heads, locate, resolve_branch, snapshot
 from ftlib.workspace import Workspace, is_done, read_manifest, write_jsonl, write_manifest
-
-_PLACEHOLDER = re.compile(r"<REDACTED:(\w+)>")
 
 __all__ = ["ScrapeConfig", "scrape"]
 
@@ -83,10 +80,13 @@ def scrape(config: ScrapeConfig, workspace: Workspace, *, token: str | None = No
         code = Snapshot(env, *snapshot(env, tip, config.date, config.commit), web=source.web, notes=told.notes)
         wiki = _wiki(config, source, workspace, token, told.notes, stack)
         until = f"{config.date}T23:59:59Z" if config.date else code.date if config.commit else "9999"
-        hub = _github(config, source, workspace, token)
-        limits = {"pullRequests": config.pull_requests, "issues": config.issues, "discussions": config.discussions}
-        if hub and not _from_github(config, source):
-            limits["pullRequests"] = 0
+        by_history = 0 if _from_github(config, source) else config.pull_requests
+        limits = {
+            "pullRequests": config.pull_requests - by_history,
+            "issues": config.issues,
+            "discussions": config.discussions,
+        }
+        hub = _github(config, source, workspace, token) if any(limits.values()) else None
         lists = online.list_all(hub, limits, until, told.notes) if hub else {}
         kept = {key: value for key, value in asdict(config).items() if key != "max_wait"}
         # A thread that changed makes other documents, as a commit does.
@@ -112,8 +112,7 @@ def scrape(config: ScrapeConfig, workspace: Workspace, *, token: str | None = No
                 yield from exported_pages(wiki, config.max_file_bytes, told.skipped)
             elif wiki:
                 yield from pages(wiki, config.max_file_bytes, told.skipped)
-            if not _from_github(config, source):
-                yield from pulls(code, config.pull_requests)
+            yield from pulls(code, by_history)
             if hub:
                 yield from online.documents(hub, code, lists, until, branch, heads)
 
@@ -169,10 +168,7 @@ def _from_github(config: ScrapeConfig, source: Source) -> bool:
     return config.pull_requests_from == "github" if config.pull_requests_from else bool(source.remote and source.web)
 
 
-def _github(config: ScrapeConfig, source: Source, workspace: Workspace, token: str | None) -> GitHub | None:
-    pulls_wanted = config.pull_requests if _from_github(config, source) else 0
-    if not (pulls_wanted or config.issues or config.discussions):
-        return None
+def _github(config: ScrapeConfig, source: Source, workspace: Workspace, token: str | None) -> GitHub:
     if "/" not in source.full_name:
         raise SetupError(
             f"{source.name} is not a repository on GitHub (its remote `origin` names none), so there is no API to ask. "
@@ -220,7 +216,7 @@ def _cleaned(rows: Iterable[Document], drop: str, told: _Told) -> Iterator[Docum
             if drop == "near" or twice["kind"] == drop:
                 told.skipped.append({"path": row["id"], "reason": f"{twice['kind']} duplicate"})
                 continue
-        if found := _places(both):
+        if found := places(both):
             told.redacted[row["id"]] = found
         told.counts[row["source"]] += 1
         told.licences[row["licence"]] += 1
@@ -232,13 +228,3 @@ def _cleaned(rows: Iterable[Document], drop: str, told: _Told) -> Iterator[Docum
             f"No document is left after the filters ({listed or 'no files'}). Check `repository`, `branch` and "
             "`date`, or raise `max_file_bytes`."
         )
-
-
-def _places(text: str) -> dict[str, list[int]]:
-    """Kind of secret -> the lines on which one was taken out, from 0 on."""
-    found: dict[str, list[int]] = {}
-    number, start = 0, 0
-    for match in _PLACEHOLDER.finditer(text):
-        number, start = number + text.count("\n", start, match.start()), match.start()
-        found.setdefault(match[1], []).append(number)
-    return found

@@ -37,12 +37,7 @@ def list_threads(hub: GitHub, kind: str, limit: int, until: str) -> list[Row]:
 
     def page(position: int | None, key: str) -> tuple[list[Row], int | None]:
         number = position or 1
-
-        def ask() -> dict[str, Any]:
-            rows, last = hub.get(path, page=number, **asked)
-            return {"rows": [keep(row) for row in rows], "last": last}
-
-        answer = hub.answers.get(f"list {kind} rest {key} {number}", ask)
+        answer = hub.page(f"list {kind} rest {key}", path, keep, number, **asked)
         return answer["rows"], None if answer["last"] is None else number + 1
 
     return newest(page, limit, until, by)
@@ -77,13 +72,8 @@ def _said(hub: GitHub, path: str, threads: dict[int, Row]) -> dict[int, list[Row
     since = min(thread["createdAt"] for thread in threads.values())
     asked = {"since": since, "sort": "created", "direction": "asc"}
     key = f"list {path}/comments {since}"
-
-    def first() -> dict[str, Any]:
-        rows, last = hub.get(f"{path}/comments", page=1, **asked)
-        return {"rows": [_comment(row) for row in rows], "last": last}
-
     # A list that names no last page may go on for long.
-    pages = hub.answers.get(f"{key} 1", first)["last"]
+    pages = hub.page(key, f"{path}/comments", _comment, 1, **asked)["last"]
     if pages is None or 0 < pages <= len(threads):
         rows = list(hub.get_all(key, f"{path}/comments", _comment, **asked))
     else:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from ftlib.progress import counted
 from ftlib.scrape.filters import (
     GENERATED,
     UNREADABLE,
@@ -101,7 +102,7 @@ def pulls(at: Snapshot, limit: int) -> Iterator[Document]:
     pairs = [(next(iter(pull.parents), ""), pull.commit) for pull in found]
     licence = at.licence  # reads the tree, whose attributes are asked for next
     with closing(patches(at.env, pairs, at.notes)) as sections:
-        for pull, files in zip(_progress(found, "pull requests"), sections, strict=True):
+        for pull, files in zip(counted(found, "pull requests"), sections, strict=True):
             number, date = pull.number, iso(pull.merged)
             url = f"{at.web}/pull/{number}" if at.web else ""
             text = pull_text(pull, url, starts.get(pull.commit, ""), files)
@@ -131,7 +132,7 @@ def _texts(
     reasons = [unread(entry) for entry in at.entries]
     wanted = [entry.oid for entry, reason in zip(at.entries, reasons, strict=True) if not reason]
     with closing(blobs(at.env, wanted)) as contents:
-        for entry, reason in zip(_progress(at.entries, "files"), reasons, strict=True):
+        for entry, reason in zip(counted(at.entries, "files"), reasons, strict=True):
             text = ""
             if not reason:
                 data = next(contents)
@@ -155,11 +156,3 @@ def _last_changes(at: Snapshot) -> dict[bytes, tuple[str, str]]:
         else:
             last.setdefault(item.removeprefix(b"\n"), here)
     return last
-
-
-def _progress(items: list[Any], what: str) -> Iterator[Any]:
-    if len(items) >= 50:
-        from tqdm import tqdm  # type: ignore[import-untyped]
-
-        items = tqdm(items, desc=what)
-    yield from items

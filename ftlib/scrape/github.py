@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import count
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -100,20 +101,24 @@ class GitHub:
 
         return self._patiently("rest", ask)
 
+    def page(
+        self, key: str, path: str, keep: Callable[[dict[str, Any]], Any], number: int, **parameters: Any
+    ) -> dict[str, Any]:
+        """One page of a list, kept under `key` and its number: `rows`, each as `keep` makes it, and `last` of `get`."""
+
+        def ask() -> dict[str, Any]:
+            rows, last = self.get(path, page=number, **parameters)
+            return {"rows": [keep(row) for row in rows], "last": last}
+
+        return self.answers.get(f"{key} {number}", ask)
+
     def get_all(self, key: str, path: str, keep: Callable[[dict[str, Any]], Any], **parameters: Any) -> Iterator[Any]:
-        """The rows of all pages, each as `keep` makes it; kept under `key` page by page."""
-        page = 1
-        while True:
-
-            def ask(number: int = page) -> dict[str, Any]:
-                rows, last = self.get(path, page=number, **parameters)
-                return {"rows": [keep(row) for row in rows], "last": last}
-
-            answer = self.answers.get(f"{key} {page}", ask)
+        """The rows of all pages; see `page`."""
+        for number in count(1):
+            answer = self.page(key, path, keep, number, **parameters)
             yield from answer["rows"]
             if answer["last"] is None:
                 return
-            page += 1
 
     def _patiently(self, kind: str, ask: Callable[[], T], give_up: int | None = None) -> T:
         import github

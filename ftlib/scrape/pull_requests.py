@@ -13,7 +13,7 @@ from typing import Any
 
 from ftlib.scrape.conversation import author, label_names, lines_ended, said
 from ftlib.scrape.documents import Snapshot
-from ftlib.scrape.git import Env, GitError, git, line
+from ftlib.scrape.git import Env, GitError, git, line, sizes
 from ftlib.scrape.github import GitHub
 from ftlib.scrape.history import file_sections
 from ftlib.scrape.patches import Change, Section, patches, sections
@@ -86,9 +86,9 @@ def _pairs(env: Env, pulls: Sequence[Row]) -> list[tuple[str, str] | None]:
 
 
 def _there(env: Env, commits: Sequence[str]) -> set[str]:
-    asked = "".join(f"{commit}\n" for commit in commits if re.fullmatch(r"[0-9a-f]{40,64}", commit)).encode()
-    rows = git("cat-file", "--batch-check", env=env, stdin=asked).decode().splitlines()
-    return {row.split()[0] for row in rows if row.split()[1:2] == ["commit"]}
+    asked = [commit for commit in commits if re.fullmatch(r"[0-9a-f]{40,64}", commit)]
+    found = sizes(env, (f"{commit}^{{commit}}" for commit in asked))
+    return {commit for commit, (oid, _) in zip(asked, found, strict=True) if oid}
 
 
 def _parents(env: Env, commits: Sequence[str]) -> dict[str, list[str]]:

@@ -29,6 +29,7 @@ _clean_words: set[str] = set()
 _suspect_words: set[str] = set()
 _kept = 0
 _MOST, _LONGEST = 40_000_000, 100_000  # characters kept in all, and of one text
+_PLACEHOLDER = re.compile(r"<REDACTED:(\w+)>")
 _PLACED = re.compile(r"<REDACTED:[a-z0-9_]+>$")
 _LIBRARY_LINE = 1000  # detect-secrets' patterns take time that grows with the square of a line's length
 
@@ -69,6 +70,16 @@ def redact(text: str) -> tuple[str, Counter[str]]:
             text = _replace(text, block_spans(text, " ".join(words)), found)
             text = _lines(text, words, tokens, found) if text == before else text
     return text, found
+
+
+def places(text: str) -> dict[str, list[int]]:
+    """Kind of secret -> the lines on which a redacted text holds its placeholder, from 0 on."""
+    found: dict[str, list[int]] = {}
+    number, start = 0, 0
+    for match in _PLACEHOLDER.finditer(text):
+        number, start = number + text.count("\n", start, match.start()), match.start()
+        found.setdefault(match[1], []).append(number)
+    return found
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
