@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ftlib import tokens
@@ -20,6 +21,42 @@ from ftlib.boundaries import KINDS, cuts_of
 from ftlib.errors import SetupError
 
 IGNORE = -100  # the label that torch's cross entropy skips
+
+
+@dataclass(frozen=True)
+class _Characters:
+    """A text as its characters, for cuts where no tokenizer is known; `\\r\\n` is one."""
+
+    text: str
+
+    def start(self, index: int) -> int:
+        return index - (self.text[index - 1 : index + 1] == "\r\n")
+
+    def end(self, index: int) -> int:
+        return index + 1
+
+
+def cut_text(text: str, source: str, longest: int) -> list[str]:
+    """Cut a text at its best boundaries into parts of at most so many characters; joined they are the text.
+
+    For what another's tokenizer counts: an API's. What is trained on is cut by `chunk_documents`.
+
+    Args:
+        source: of the document (code, wiki, ...), which decides where its boundaries are.
+        longest: characters of a part, at least 2.
+
+    Raises:
+        SetupError: `longest` is below 2.
+    """
+    if longest < 2:
+        raise SetupError(f"A part of {longest} characters is too short.")
+    parts, position, characters = [], 0, _Characters(text)
+    cuts = cuts_of(text, source, 0) if len(text) > longest else None
+    while cuts is not None and len(text) - position > longest:
+        stop = cuts.before(characters, position, position + longest)
+        parts.append(text[position:stop])
+        position = stop
+    return [*parts, text[position:]]
 
 
 def header(document: Mapping[str, Any], part: int = 1) -> str:

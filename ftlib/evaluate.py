@@ -61,7 +61,10 @@ def question_sets(workspace: Workspace, config: EvalConfig) -> list[dict[str, An
     require(workspace, "documents", "chats")
     rows = []
     for record in read_jsonl(workspace.chats):
-        if record["method"] in ("page_qa", "yours"):
+        # A trained paraphrase is its question once more, and would make the set look larger than it is.
+        # A dialogue of several turns can't be asked by its last question alone.
+        single = len(record["messages"]) == 2 and not record.get("of")
+        if record["method"] in ("page_qa", "yours") and single:
             kind = "trained" if record["split"] == "train" else "validation"
             question, answer = (record["messages"][-2]["content"], record["messages"][-1]["content"])
             rows.append(_question(kind, record["id"], record["document_id"], question, answer, record.get("keywords")))

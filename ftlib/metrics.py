@@ -13,7 +13,8 @@ from rapidfuzz.distance import Levenshtein
 
 # Phrases with which a model says that it does not know, or that the thing does not exist.
 ADMITS = re.compile(
-    r"\b(?:(?:do not|don't|doesn't|does not|cannot|can't|could not|couldn't) (?:know|have|find|exist|contain|provide)"
+    r"\b(?:(?:do not|don't|doesn't|does not|cannot|can't|could not|couldn't) (?:know|have|find|exist|contain|provide"
+    r"|say|state|mention|specify|tell)"
     r"|not (?:aware|familiar|sure|find|available|exist)|no (?:information|such|record|mention|knowledge)|unknown"
     r"|is(?: not|n't) (?:part|mentioned|defined|known))\b",
     re.I,

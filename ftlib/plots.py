@@ -30,6 +30,48 @@ def bars(counts: Mapping[str, int], title: str, unit: str) -> Any:
     return figure
 
 
+def funnel(steps: Sequence[Mapping[str, Any]]) -> Any:
+    """What each step of a selection left: bars from the first step down, with what the step removed.
+
+    Args:
+        steps: dicts of step, kept and removed, in order.
+    """
+    figure, axes = _figure(7, 0.7 + 0.36 * max(1, len(steps)))
+    places, most = range(len(steps))[::-1], max([step["kept"] + step["removed"] for step in steps], default=0)
+    axes.barh(places, [step["kept"] for step in steps], color=BASE)
+    axes.barh(places, [step["removed"] for step in steps], left=[step["kept"] for step in steps], color=GREY)
+    for place, step in zip(places, steps, strict=True):
+        gone = f", {step['removed']:,} removed" if step["removed"] else ""
+        axes.text(
+            step["kept"] + step["removed"] + most * 0.015, place, f"{step['kept']:,}{gone}", va="center", fontsize=9
+        )
+    axes.set_yticks(places, [_plain(step["step"]) for step in steps])
+    axes.set_xlim(0, max(1, most) * 1.3)
+    axes.set_title("Pairs that are left after each step", loc="left", fontsize=11)
+    axes.set_xlabel("pairs")
+    return figure
+
+
+def lengths(values: Mapping[str, Sequence[int]], title: str, unit: str) -> Any:
+    """The spread of lengths by name on a logarithmic axis: each value a tick, the median a dot."""
+    from statistics import median
+
+    names = list(values)[::-1]
+    figure, axes = _figure(7, 0.8 + 0.4 * max(1, len(names)))
+    for place, name in enumerate(names):
+        axes.plot(values[name], [place] * len(values[name]), "|", color=BASE, markersize=11, alpha=0.5)
+        middle = median(values[name])
+        axes.plot(middle, place, "o", color=TUNED, markersize=6)
+        axes.text(middle, place + 0.28, f"{middle:,.0f}", ha="center", fontsize=8, color=TUNED)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.set_yticks(range(len(names)), [f"{_plain(name)} ({len(values[name]):,})" for name in names])
+    axes.set_ylim(-0.5, len(names) - 0.3)
+    axes.set_title(f"{_plain(title)} (dot: the median)", loc="left", fontsize=11)
+    axes.set_xlabel(unit)
+    return figure
+
+
 def timeline(days: Sequence[str], title: str) -> Any:
     """How many fell into each week (into each month where that makes more than 60 bars).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -39,7 +40,7 @@ def make_run(folder, tiny_model, *, noise: float) -> None:
 def space(tmp_path_factory):
     space = open_workspace(tmp_path_factory.mktemp("space"))
     scrape(ScrapeConfig("sample"), space)
-    synth(SynthConfig(), space)
+    asyncio.run(synth(SynthConfig(), space))
     return space
 
 

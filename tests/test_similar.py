@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ftlib.similar import alike, near_duplicates, signature
+from ftlib.similar import alike, near_duplicates, repeated, signature
 
 SAME = [
     ("What is the default port of Tidewatch?", "what is the default port of tidewatch"),
@@ -15,6 +15,7 @@ SAME = [
         "How does manage-frontend decide which banner a signed-in reader with a paper subscription sees first?",
         "How does manage-frontend decide which banner the signed-in reader with a paper subscription sees first",
     ),
+    ("What does Tidewatch's settings page hold first?", "What does the settings page of Tidewatch hold first?"),
     ("???", "!!!"),
 ]
 OTHER = [
@@ -38,6 +39,16 @@ def test_the_same_question(one, other):
 def test_another_question(one, other):
     assert not alike(signature(one), signature(other))
     assert near_duplicates([one], [other]) == []
+
+
+def test_the_first_of_each_question_stays():
+    port, host = "What is the default port of Tidewatch?", "What is the default host of Tidewatch?"
+    assert repeated([port, host, port.lower(), "Please, " + port, host]) == [2, 3, 4]
+    # What repeats a repeated one only is not counted against it: a chain of small changes is no circle.
+    words = [f"word{chr(97 + n)}" for n in range(20)]
+    chain = [" ".join(words[n : n + 19]) for n in range(2)] + [" ".join(words[2:] + ["more"])]
+    assert near_duplicates([chain[1]], [chain[0]]) == [0] and near_duplicates([chain[2]], [chain[1]]) == [0]
+    assert near_duplicates([chain[2]], [chain[0]]) == [] and repeated(chain) == [1]
 
 
 def test_nine_words_in_ten():

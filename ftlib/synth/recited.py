@@ -1,0 +1,55 @@
+"""The two methods without a model: a page for its title, and a code file as of its date."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ftlib.synth.prompts import month_of
+
+INSTRUCTIONS = (
+    'Tell me what the page "{title}" of {project} says.',
+    'Show me the page "{title}" from the documentation of {project}.',
+    "What does the documentation of {project} say under the title {title}?",
+    'What is written on the page "{title}" of {project}?',
+    "Quote the documentation page {title} of {project} in full.",
+)
+# The first is the recipe's own.
+SNAPSHOTS = (
+    "What does the {path} file in the {project} repository look like?",
+    "Show me {path} from {project}.",
+    "What is in the file {path} of {project}?",
+    "Print the content of {path} in the {project} repository.",
+)
+PAGE_SOURCES = ("wiki", "docs")
+
+
+def page_instruction(page: Mapping[str, Any], project: str) -> dict[str, Any]:
+    """One instruction for a page; the answer is the page."""
+    question = _wording(INSTRUCTIONS, page["id"]).format(title=page["title"], project=project)
+    return record(f"page_instruction:{page['id']}", question, page["text"].strip(), "page_instruction", page["id"])
+
+
+def file_snapshot(document: Mapping[str, Any], project: str) -> dict[str, Any]:
+    """The recipe's question for a code file; the answer starts with the date for which it is true."""
+    path = document["path"]
+    # A fence one backtick longer than any in the file, so that the file can't close it.
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", document["text"])), default=0))
+    code = document["text"] if document["text"].endswith("\n") else document["text"] + "\n"
+    question = _wording(SNAPSHOTS, document["id"]).format(path=path, project=project)
+    answer = f"As of {month_of(document['date'])}, the {path} file looks like:\n\n{fence}\n{code}{fence}"
+    return record(f"file_snapshot:{document['id']}", question, answer, "file_snapshot", document["id"])
+
+
+def _wording(wordings: tuple[str, ...], document_id: str) -> str:
+    """One of several, by the document's id: the same in every run."""
+    return wordings[int(hashlib.sha256(document_id.encode()).hexdigest(), 16) % len(wordings)]
+
+
+def record(id: str, question: str, answer: str, method: str, document_id: str, **more: Any) -> dict[str, Any]:
+    """A chat of one question and one answer; its split comes later. What is empty of `more` is left out."""
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    chat = {"id": id, "messages": messages, "method": method, "document_id": document_id, "split": ""}
+    return chat | {name: value for name, value in more.items() if value}
