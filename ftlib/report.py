@@ -57,7 +57,9 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None =
     """An HTML table of dicts; `columns` maps keys to headings. Numbers stand right, with thousands separators."""
     columns = columns or {key: key.replace("_", " ") for key in (rows[0] if rows else {})}
     numeric = {key for key in columns if rows and all(isinstance(row.get(key), (int, float)) for row in rows)}
-    cls = {key: ' class="n"' if key in numeric else "" for key in columns}
+    # Inline, since Jupyter's own style would set text to the right and let a long path push the rest out of sight.
+    left = ' style="text-align:left;vertical-align:top;overflow-wrap:anywhere"'
+    cls = {key: ' class="n"' if key in numeric else left for key in columns}
     head = "".join(f"<th{cls[key]}>{escape(name)}</th>" for key, name in columns.items())
     body = "".join(
         "<tr>" + "".join(f"<td{cls[key]}>{_cell(row.get(key, ''))}</td>" for key in columns) + "</tr>" for row in rows

@@ -137,8 +137,11 @@ if funnel[0]["kept"]:
     display(Image(report.png(plots.funnel(funnel))))
     removed = [{"step": step["step"], **sample} for step in funnel for sample in step["samples"]]
     display(HTML(report.table(removed)))
-failed = [{"document": page, "why": reason} for page, reason in manifest["failed_pages"].items()]
-display(HTML(report.table(failed[:20])) if failed else HTML("Every document that was asked about has its pairs."))
+failed = {}
+for page, reason in manifest["failed_pages"].items():
+    failed.setdefault(reason, []).append(page)
+rows = [{"no pairs": len(pages), "because": reason, "among them": pages[0]} for reason, pages in failed.items()]
+display(HTML(report.table(rows) if rows else "Every document that was asked about has its pairs."))
 
 # %% [markdown]
 # ## Coverage, kinds and lengths

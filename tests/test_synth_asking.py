@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from chat_server import ChatServer, Reply, completion, error, pairs
 
@@ -180,6 +182,12 @@ def test_a_repair_says_what_was_wrong(tmp_path):
         said[1][0]["content"] == '{"pairs": [{"question": "Q1?"}]}'
         and "`answer`: Field required" in said[1][1]["content"]
     )
+
+
+def test_the_client_is_the_one_that_is_meant():
+    """`make test` names the other major version, which lies on PYTHONPATH then."""
+    major = openai.__version__.split(".")[0]
+    assert major in ("2", "3") and major == os.environ.get("FTLIB_OPENAI", major)
 
 
 # --- what servers take ------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ftlib.synth.server import Refused, Server, TooLong, Unanswered
 
 # Seconds that the first request goes alone: a server that does not take its form says so at once.
 HEAD_START = 0.5
+UNREAD = 8  # characters a token
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Outcome:
     """Whether a later run should ask again."""
     asked: list[str] = field(default_factory=list)
     """Keys of the responses that it took."""
+    unread: bool = False
+    """Whether the server seems to have read a part of the prompt only."""
 
 
 async def ask_all(
@@ -143,6 +146,9 @@ def _read(response: Response, request: Request, outcome: Outcome) -> Reading[Any
     if _refused(response):
         why = response["refusal"] or f"finish_reason={response['finish_reason']}"
         return Reading([], 0, f"the model refused: {why[:200]}")
+    # Ollama cuts what is over its window without a word; no tokenizer packs so many characters into a token.
+    read, length = response["usage"][0], sum(len(message["content"]) for message in request.messages)
+    outcome.unread = outcome.unread or bool(read) and length > UNREAD * read
     reading = read_items(response["content"], request.form)
     # The answer to a repair may repeat what was there.
     outcome.items += [item for item in reading.items if item not in outcome.items]

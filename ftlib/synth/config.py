@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ftlib.errors import SetupError
@@ -29,6 +30,8 @@ class SynthConfig:
     """Of the answers; left out where a model takes none."""
     max_tokens: int = 4000
     """Of one answer, reasoning included."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """More fields of the request's body, e.g. {"chat_template_kwargs": {"enable_thinking": False}} for vLLM."""
     concurrency: int = 16
     """Requests under way at once."""
     timeout: float = 600.0

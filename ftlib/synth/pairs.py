@@ -94,6 +94,11 @@ async def page_qa(documents: Sequence[Mapping[str, Any]], project: str, config: 
             document_id = outcome.request.document_id
             answers.rows += _rows(item, document_id, counts[document_id], outcome.request)
             counts[document_id] += 1
+    if unread := sum(outcome.unread for outcome in outcomes):
+        print(
+            f"page_qa: for {unread} requests the server counted too few tokens to have read all of the page. Raise its "
+            "context window (Ollama: OLLAMA_CONTEXT_LENGTH), or lower `part_tokens`."
+        )
     if outcomes and not answers.keys:
         reason = next(iter(answers.problems.values()), "no pairs")
         raise SetupError(

@@ -66,6 +66,8 @@ class Request:
     model: str
     temperature: float
     max_tokens: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """More fields of the body."""
     text: str = field(default="", compare=False, repr=False)
     """The page, or its part, that is asked about."""
 
@@ -83,6 +85,7 @@ class Request:
     def key(self) -> str:
         """Of the response: page, prompt, schema, model and settings. The server's address is not in it."""
         about = [self.document_id, self.messages, self.schema, self.model, self.temperature, self.max_tokens]
+        about += [dict(self.extra)] if self.extra else []
         return hashlib.sha256(json.dumps(about, ensure_ascii=True).encode()).hexdigest()
 
 
@@ -192,6 +195,7 @@ def _pair_request(
         model=config.model,
         temperature=config.temperature,
         max_tokens=config.max_tokens,
+        extra=config.extra,
         text=text,
     )
 
@@ -211,6 +215,7 @@ def judge_request(text: str, rows: Sequence[Mapping[str, Any]], project: str, co
         model=config.judge_model or config.model,
         temperature=0.0,
         max_tokens=config.max_tokens,
+        extra=config.extra,
         text=text,
     )
 

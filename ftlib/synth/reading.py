@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -34,7 +35,8 @@ def read_items(content: str, form: type[Item]) -> Reading[Item]:
     """
     items: list[Item] = []
     wrong, reason = 0, ""
-    for candidate in _candidates(_THOUGHT.sub("", content), set(form.model_fields)):
+    names = {name for name, field in form.model_fields.items() if field.is_required()}
+    for candidate in chain.from_iterable(_candidates(found, names) for found in _objects(_THOUGHT.sub("", content))):
         try:
             items.append(form.model_validate(candidate))
         except ValidationError as error:
@@ -50,16 +52,13 @@ def read_items(content: str, form: type[Item]) -> Reading[Item]:
     return Reading([], 0, f"no JSON of the asked form in the answer {content!r:.80}")
 
 
-def _candidates(text: str, names: set[str]) -> Iterator[Any]:
-    """Objects that may be items: those with a field of the form, and every entry of a list beside such ones."""
-    for value in _objects(text):
-        if not names & set(value):
-            # The envelope, {"pairs": [...]}, whatever the model called it.
-            for inside in value.values():
-                if isinstance(inside, list):
-                    yield from inside
-        else:
-            yield value
+def _candidates(value: Any, names: set[str]) -> Iterator[dict[str, Any]]:
+    """The objects with a field of the form, in whatever envelope: {"pairs": [...]}, {"data": {"pairs": [...]}}."""
+    if isinstance(value, dict) and names & set(value):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inside in value.values() if isinstance(value, dict) else value:
+            yield from _candidates(inside, names)
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

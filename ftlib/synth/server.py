@@ -47,7 +47,7 @@ class Dialect:
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         elif self.format == "json_object":
             body["response_format"] = {"type": "json_object"}
-        return body
+        return body | dict(request.extra)
 
     def after(self, refusal: str, first_room: str) -> Dialect | None:
         """What to try after a refusal (status 400 or 422); None where it was not about the words.
@@ -128,10 +128,14 @@ class Server:
     async def _ask(self, request: Request) -> Response:
         import openai
 
+        create: Any = self.client.chat.completions.create  # its types know OpenAI's own models and fields
         while True:
             began, dialect = time.monotonic(), self.dialect
+            body = dialect.body(request)
             try:
-                answer = await self.client.chat.completions.create(**dialect.body(request))
+                # Fields that the client does not know (vLLM's) go beside those that it does.
+                more = {"extra_body": {name: body.pop(name) for name in request.extra}} if request.extra else {}
+                answer = await create(**body, **more)
                 return response_of(answer.model_dump(), time.monotonic() - began)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if dialect == self.dialect:  # else another request has found out meanwhile
