@@ -41,7 +41,7 @@ from ftlib import __version__
 from ftlib.synth.config import SynthConfig
 from ftlib.synth.pairs import Api, page_qa, responses_path
 
-TEXT = "The quillgate service of brindlewick listens on port 8113 and writes its ledger every 90 seconds.\n" * 20
+TEXT = "The quillgate service of brindlewick listens on port 8113 and writes its ledger every 90 seconds.\n" * 10
 
 
 def documents(count: int) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import pytest
 import tokenizers_of_all_kinds as kinds
 
 # Set before huggingface_hub is imported: nothing here needs the network.
+# A key in the environment would have the notebooks ask, and pay.
+os.environ.pop("OPENAI_API_KEY", None)
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="true", UNSLOTH_DISABLE_STATISTICS="1")
 
 

@@ -4,6 +4,7 @@ import copy
 import os
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -358,3 +359,23 @@ def test_a_document_of_one_character(any_tokenizer, text):
     (row,) = chunks(document("docs", text), any_tokenizer, 60)
     assert (row["start"], row["end"]) == (0, len(text))
     assert row["input_ids"][-1] == any_tokenizer.eos_token_id
+
+
+# --- texts for an API, whose tokenizer nobody knows -------------------------------------------------------------------
+
+
+@given(st.text(st.sampled_from("ab \n\r#é😀-="), max_size=300), st.integers(2, 60), st.sampled_from(["wiki", "code"]))
+def test_parts_of_a_text_joined_are_the_text_and_none_is_too_long(text, longest, source):
+    parts = chunking.cut_text(text, source, longest)
+    assert "".join(parts) == text and max(map(len, parts)) <= longest
+    assert len(parts) == 1 or all(parts)
+    assert not any(one.endswith("\r") and other.startswith("\n") for one, other in pairwise(parts))
+
+
+def test_a_text_is_cut_where_a_document_is():
+    text = "# One\n\nwords\n\n# Two\n\nwords and words\n"
+    assert chunking.cut_text(text, "wiki", 25) == ["# One\n\nwords\n\n", "# Two\n\nwords and words\n"]
+    assert chunking.cut_text("def a():\n    pass\n\n\ndef b():\n    pass\n", "code", 25)[1].startswith("def b")
+    assert chunking.cut_text("", "wiki", 25) == [""] and chunking.cut_text("abc", "wiki", 2) == ["ab", "c"]
+    with pytest.raises(SetupError, match="1 characters is too short"):
+        chunking.cut_text("abc", "wiki", 1)

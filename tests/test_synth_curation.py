@@ -16,7 +16,7 @@ from planted_pairs import HELD_OUT, TUNING, Planted, rows_of
 from ftlib.similar import near_duplicates
 from ftlib.synth.curation import SAMPLES, STEPS, curate, funnel, judged
 from ftlib.synth.curation.deixis import points_outside
-from ftlib.synth.curation.evidence import has_evidence
+from ftlib.synth.curation.evidence import has_evidence, made_up_numbers
 from ftlib.synth.curation.naming import is_named, names_of
 
 # Least of the bad pairs that each step removes, of all; at the first run the held-out set had 10, 9 and 25.
@@ -308,3 +308,27 @@ def test_a_large_page_with_many_passages_takes_less_than_a_second():
     began = time.perf_counter()
     assert sum(has_evidence(" ".join(passage), page) for passage in passages) == 10
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "made_up"),
+    [
+        ("It is 8080, cleared after 15 minutes, with 10000 rows.", []),
+        ("It holds 10,000 rows.", []),
+        ("As of December 2023 it is 18.17; 18 is the oldest.", []),
+        ("There are 3 steps.", []),  # a count need not stand there
+        ("Before the 20th it is the next month.", ["20"]),
+        ("It is 8081.", ["8081"]),
+        ("It is 18.17.1.", ["18.17.1"]),
+        ("It holds 100000 rows.", ["100000"]),
+        ("It is 80.", ["80"]),
+    ],
+)
+def test_a_number_of_an_answer_stands_in_its_document(answer, made_up):
+    page = "It runs on port 8080, holds 10,000 rows for 15 minutes and needs Node 18.17.0."
+    assert made_up_numbers(answer, page, "2023-12-21T10:00:00Z") == made_up
+    row = {"question": "What is proj?", "answer": answer, "evidence": "It runs on port 8080", "kind": "what"}
+    row |= {"by": "api", "document_id": "d", "id": "i"}
+    document = {"source": "wiki", "path": "P.md", "title": "P", "text": page, "date": "2023-12-21T10:00:00Z"}
+    left, removed = curate([row], {"d": document}, ["proj"])
+    assert bool(left) == (not made_up) and len(removed["evidence"]) == bool(made_up)

@@ -28,7 +28,14 @@ def _text(value: str) -> str:
     return value
 
 
-Text = Annotated[str, AfterValidator(_text), Field(min_length=1)]
+def _some_text(value: str) -> str:
+    if not (value := _text(value)):
+        raise ValueError("is empty")
+    return value
+
+
+# Checked here alone: OpenAI's strict mode refuses a schema with a minimum length.
+Text = Annotated[str, AfterValidator(_some_text)]
 Kind = Annotated[str, BeforeValidator(lambda value: value if value in KINDS else "other")]
 
 

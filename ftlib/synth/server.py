@@ -49,8 +49,8 @@ class Dialect:
             body["response_format"] = {"type": "json_object"}
         return body | dict(request.extra)
 
-    def after(self, refusal: str, first_room: str) -> Dialect | None:
-        """What to try after a refusal (status 400 or 422); None where it was not about the words.
+    def after(self, refusal: str, request: Request, first_room: str) -> Dialect | None:
+        """What to try after a refusal of a request (status 400 or 422); None where it was not about the words.
 
         Raises:
             TooLong: it was about the length of the prompt.
@@ -59,7 +59,7 @@ class Dialect:
         if about_context or (_ROOM.search(refusal) and _TOO_LARGE.search(refusal)):
             limit = _LIMIT.search(refusal)
             # Half of a window is for the prompt.
-            if limit and (cap := int(limit[1]) // (2 if about_context else 1)) < self.cap:
+            if limit and (cap := int(limit[1]) // (2 if about_context else 1)) < min(self.cap, request.max_tokens):
                 return replace(self, cap=cap)
             raise TooLong(refusal)
         if _ROOM.search(refusal) and self.room == first_room:
@@ -139,7 +139,7 @@ class Server:
                 return response_of(answer.model_dump(), time.monotonic() - began)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if dialect == self.dialect:  # else another request has found out meanwhile
-                    other = dialect.after(str(error), self.first_room)
+                    other = dialect.after(str(error), request, self.first_room)
                     if other is None:
                         raise Refused(_short(error)) from error
                     self.dialect = other

@@ -3,7 +3,7 @@
 schema           an item has a question and an answer (checked as it is read; here only counted)
 deixis           nothing points at a text that the reader of the question does not see
 named            the question names the project, or the page, file or pull request
-evidence         the passage given as proof stands in the document
+evidence         the passage given as proof stands in the document, and so do the answer's numbers
 near-duplicates  one question is asked once, and none that is kept for 04_eval only
 judge            optional: a model finds it answerable, supported and self-contained
 """
@@ -17,7 +17,7 @@ from typing import Any
 from ftlib.metrics import admits
 from ftlib.similar import near_duplicates, repeated
 from ftlib.synth.curation.deixis import THE_FILE, any_of, points_outside
-from ftlib.synth.curation.evidence import has_evidence
+from ftlib.synth.curation.evidence import has_evidence, made_up_numbers
 from ftlib.synth.curation.naming import is_named, names_of, words_of
 
 Row = dict[str, Any]
@@ -60,7 +60,11 @@ def _evidence(row: Row, document: Mapping[str, Any] | None, project: Sequence[st
         return "no evidence is given"
     # The model was given the title with the text.
     there = has_evidence(row["evidence"], f"{document['title']}\n{document['text']}")
-    return "" if there else "the evidence does not stand in the document"
+    if not there:
+        return "the evidence does not stand in the document"
+    known = [document[name] for name in ("text", "title", "path")] + [document.get("date", ""), row["question"]]
+    numbers = made_up_numbers(row["answer"], *known)
+    return f"the answer's {numbers[0]} stands nowhere in the document" if numbers else ""
 
 
 def curate(

@@ -23,6 +23,7 @@ _TOKEN = re.compile(
 _MARKS: dict[int, str | None] = {ord("’"): "'", ord("−"): "-", **dict.fromkeys(range(0x2010, 0x2016), "-")}
 _MARKS |= dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))  # not seen
 _INSIDE = re.compile(r"(?<=\d)[,_'](?=\d{3}(?!\d))|(?<=[^\W\d])'(?=\w)")  # 10,000 and don't
+_DIGITS = re.compile(r"\d+(?:[.:-]\d+)*")
 _NUMBERED = re.compile(r"^[ \t>*+-]*\d{1,3}[.)][ \t]|^[-+](?=\d)", re.M)  # of a list; the sign of a diff
 _UNSEEN = re.compile(r"(?<=\])\([^()\n]*\)|</?[a-zA-Z][^<>\n]*>|^[ \t]*(?:```|~~~).*$", re.M)  # link, tag, fence
 _STOP = frozenset(
@@ -100,3 +101,20 @@ def _misspelt(words: list[str], page: str, names: frozenset[str]) -> bool:
     pattern = " ".join(r"([^\W\d]{4,})" if word in wrong else re.escape(word) for word in words)
     slips = (list(zip(wrong, found.groups(), strict=True)) for found in re.finditer(f" {pattern} ", page))
     return any(all(a[0] == b[0] and not {a, b} & names and OSA.distance(a, b) <= 1 for a, b in slip) for slip in slips)
+
+
+def made_up_numbers(answer: str, *known: str) -> list[str]:
+    """Numbers of two or more digits in an answer that stand nowhere in the texts it may be from.
+
+    10,000 and 10000 are the same; of a version or date, any part that stands there will do.
+    """
+    there: set[str] = set()
+    for text in known:
+        for number in _DIGITS.findall(_plain(text)):
+            there |= {number, *re.findall(r"\d+", number)}
+    found = _DIGITS.findall(_plain(answer))
+    return [n for n in found if len(n) > 1 and n not in there and not set(re.findall(r"\d+", n)) <= there]
+
+
+def _plain(text: str) -> str:
+    return _INSIDE.sub("", unicodedata.normalize("NFKC", text.translate(_MARKS)))
