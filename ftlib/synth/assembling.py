@@ -1,4 +1,4 @@
-"""What comes beside the pairs of an API: own dialogues, recited pages and files, questions that are only asked; counts."""
+"""What comes beside the pairs of an API: own dialogues, recited texts, questions that are only asked; the counts."""
 
 from __future__ import annotations
 
