@@ -13,7 +13,7 @@ from ftlib import sample
 from ftlib.metrics import has_keywords
 from ftlib.scrape.history import file_sections
 from ftlib.similar import near_duplicates
-from ftlib.synth.changed import changed_chats, changed_facts
+from ftlib.synth.changed import changed_chats, changed_facts, titles
 from ftlib.synth.changed.page_sentences import MOST_UNITS, difference, differences, units
 from ftlib.synth.changed.patch_lines import HUNK_LINES, Hunk, Renamed, history_hunks, pull_hunks
 from ftlib.synth.changed.statements import parents, statement
@@ -532,3 +532,81 @@ def test_lines_that_patterns_could_take_long_for_are_read_in_a_moment():
 def test_any_line_can_be_read(path, line):
     found = statement(path, line)
     assert found is None or found.name in line or ":" in found.name
+
+
+# --- replacements that titles name ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("title", "values"),
+    [
+        ("PR #1153: Migrate from TeamCity to GitHub Actions", ("TeamCity", "GitHub Actions")),
+        ("Migrate CI from TeamCity to GitHub Actions (#1153)", ("TeamCity", "GitHub Actions")),
+        ("Moving our build from `webpack` to `vite`.", ("webpack", "vite")),
+        ("chore(deps): switch from Reach Router to React Router", ("Reach Router", "React Router")),
+        ("Replace fetch-mock with msw in stories", ("fetch-mock", "msw")),
+        ("Replaces all usages of Moment with date-fns", ("Moment", "date-fns")),
+        ("replace reference to `TEAMCITY_BUILD` with `GITHUB_RUN_NUMBER`", ("TEAMCITY_BUILD", "GITHUB_RUN_NUMBER")),
+        ("Rename 'Single Contribution' to 'One-time'", ("Single Contribution", "One-time")),
+        ("Use Vitest instead of Jest", ("Jest", "Vitest")),
+        ("Bump semver from 5.7.1 to 5.7.2", None),
+        ("Upgrade from guardian/commercial-core to guardian/commercial", None),
+        ("Replace GetHolidayStopsAsyncLoader with hooks pattern", None),
+        ("Move from the old page to the new page", None),
+        ("Migrate to Storybook 7", None),
+        ("Prevent going from step 2 to step 1", None),
+        ("Replace it by an", None),
+        ("Replace " + "a" * 100 + " with b12", None),
+    ],
+)
+def test_titles_that_name_what_replaced_what(title, values):
+    assert titles._values(title) == values
+
+
+def snapshot(*rows):
+    """Documents from (source, path or number, text or title)."""
+    found = []
+    for number, (source, name, text) in enumerate(rows):
+        pull = source == "pull_request"
+        found.append(
+            {"id": f"{source}:{name}", "source": source, "path": f"pull/{name}" if pull else name, "commit": "",
+             "title": f"PR #{name}: {text}" if pull else name, "text": "Merged at: now" if pull else text,
+             "date": f"2023-0{number + 1}-01T00:00:00Z"}
+        )  # fmt: skip
+    return found
+
+
+MIGRATED = ("pull_request", "7", "Migrate from TeamCity to GitHub Actions")
+CI = ("code", "ci.yml", "# GitHub Actions\nname: build\n")
+
+
+def test_a_replacement_has_its_dates_its_evidence_and_the_pages_that_lag_behind():
+    (fact,) = changed_facts(snapshot(MIGRATED, CI, ("wiki", "Build.md", "We build on TeamCity.\n")), "proj")
+    assert fact["question"] == "TeamCity was once used in proj. What is used in its place now?"
+    assert (fact["old"], fact["current"], fact["keywords"]) == ("TeamCity", "GitHub Actions", ["GitHub Actions"])
+    assert (fact["as_of_old"], fact["pull_request"], fact["source_old"]) == ("2023-01-01T00:00:00Z", 7, "pull/7")
+    assert (fact["document_id"], fact["evidence_current"]) == ("code:ci.yml", "# GitHub Actions")
+    assert fact["still_in"] == ["wiki:Build.md"] and fact["form"] == "replacement"
+    (chat,) = changed_chats([fact], "proj")
+    answer = "As of March 2023 it is `GitHub Actions`; until January 2023 (pull request #7) it was `TeamCity`."
+    assert chat["messages"][1]["content"] == answer
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (MIGRATED, CI, ("code", "old.sh", "# run by TeamCity")),  # it is still there
+        (MIGRATED, ("code", "ci.yml", "# GitHub ActionsX")),  # what replaced it is not
+        (MIGRATED, CI, ("pull_request", "9", "Migrate from GitHub Actions to TeamCity")),  # and back
+        (("pull_request", "7", "Migrate from password=Hq7vZ2mX9pLw4RtK to GitHub Actions"), CI),  # a secret
+    ],
+)
+def test_a_title_is_not_believed_against_the_code(rows):
+    assert changed_facts(snapshot(*rows), "proj") == []
+
+
+def test_many_odd_titles_take_no_time():
+    odd = ["Replace " + "a " * 5000, "from " * 2000 + "to x", "Migrate " + "from a to " * 1000, "`" * 9000]
+    began = time.perf_counter()
+    changed_facts(snapshot(*(("pull_request", str(n), title) for n, title in enumerate(odd * 2)), CI), "proj")
+    assert time.perf_counter() - began < 1

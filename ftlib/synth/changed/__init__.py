@@ -7,7 +7,8 @@ They ask a tuned model whether what it learned is stale. So a fact counts only i
 statement with one other value, the current value still stands in that statement of the snapshot, the old one nowhere
 in the file, and the question has one answer. All that is in doubt is left out.
 
-statements.py reads lines of code and configuration, page_sentences.py pages, patch_lines.py patches.
+statements.py reads lines of code and configuration, page_sentences.py pages, patch_lines.py patches, titles.py the
+titles of pull requests ("Migrate from TeamCity to GitHub Actions").
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from ftlib.synth.changed.statements import (
     statements,
     usable,
 )
+from ftlib.synth.changed.titles import replacements
 from ftlib.synth.changed.wordings import dated_answer, gives_away, key_subject, keywords_of, places, wordings
 
 Document = Mapping[str, Any]
@@ -75,8 +77,9 @@ def changed_facts(documents: Iterable[Document], project: str, histories: Sequen
         or file that holds the current value, `source_old` (`pull/12` or `commit/<id>`, which ended the old value),
         `source_current` (the path), `as_of_old` (until when the old one held), `as_of_current` (the snapshot), both
         ISO dates UTC, `evidence_old, evidence_current` (the lines, word for word), `pull_request` (number or None),
-        `kind` ("changed"), `form` (version, image, action, key, constant, file; number, name, code in a sentence),
-        `subject` and `place` (for the words of a chat), `keywords` (the current value, as `ftlib.metrics` reads it).
+        `kind` ("changed"), `form` (version, image, action, key, constant, file; number, name, code in a sentence;
+        replacement), `subject` and `place` (for the words of a chat), `keywords` (the current value, as
+        `ftlib.metrics` reads it); of a replacement also `still_in`, the pages that hold the old value to this day.
     """
     documents = list(documents)
     pulls = [row for row in documents if row["source"] == "pull_request"]
@@ -103,7 +106,9 @@ def changed_facts(documents: Iterable[Document], project: str, histories: Sequen
         if row and (same := (name, row["old"], row["current"])) not in seen:
             seen.add(same)
             rows.append(row)
-    return rows
+    given = {(row["old"], row["current"]) for row in rows}
+    replaced = replacements(pulls, [*files.values(), *wiki.values()], project, now)
+    return rows + [row for row in replaced if (row["old"], row["current"]) not in given]
 
 
 # --- what changed -----------------------------------------------------------------------------------------------------

@@ -36,6 +36,10 @@ _WORDINGS = {
         "What is {subject} set to in {place} of {project}?",
         "Tell me how {project} configures {subject} in its file {place}, and since when.",
     ),
+    "replacement": (
+        "{subject} was once used in {project}. What is used in its place now?",
+        "Tell me what has become of {subject} in {project}, and since when.",
+    ),
     **{
         form: (
             f"Which {what} now fills the blank in this line of the {{place}} of {{project}}: “{{subject}}”?",
