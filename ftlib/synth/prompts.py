@@ -108,8 +108,8 @@ What can change (versions, tools, people, states) is dated: "As of {month}, ..."
 - evidence: the passage that proves the answer, at most 300 characters, copied word for word and without gaps. Empty \
 if the kind is unanswerable.
 - kind: {kinds}. Use as many kinds as the {thing} gives reason for. unanswerable is a question on this subject that a \
-user of {project} could ask and the {thing} does not answer; its answer says that the documentation of {project} does \
-not say. At most one pair in five is unanswerable.
+user of {project} could ask and the {thing} does not answer; its answer names the {thing} and says that it does not \
+say. At most one pair in five is unanswerable.
 """
 PARAPHRASES = """\
 - paraphrases: {number} other wordings of the question, as different people would ask, each with the name {project} \
@@ -147,7 +147,7 @@ def task_of(document: Mapping[str, Any]) -> str:
 
 
 def pair_requests(documents: Iterable[Mapping[str, Any]], project: str, config: SynthConfig) -> Iterator[Request]:
-    """The requests for pairs, pages first come first; a long document is cut, with pairs from every part."""
+    """The requests for pairs, in the documents' order; a long document is cut, with pairs from every part."""
     numbers = {
         "page": config.pairs_per_page,
         "code": config.code_questions,
@@ -166,7 +166,7 @@ def halves(request: Request, document: Mapping[str, Any], project: str, config: 
         return []
     parts = cut_text(request.text, document["source"], len(request.text) // 2 + 1)
     return [
-        replace(_pair_request(document, text, (part, len(parts)), request.wanted, project, config))
+        _pair_request(document, text, (part, len(parts)), request.wanted, project, config)
         for part, text in enumerate(parts, 1)
     ]
 
