@@ -217,10 +217,13 @@ def test_what_each_step_removes_is_counted_and_kept_for_reading(scraped, config_
     kept = [chat["messages"][0]["content"] for chat in page_qa_of(scraped)]
     assert kept == [rows[0]["question"], rows[7]["question"]]
     rejected = list(read_jsonl(rejected_path(scraped)))
-    assert [row["step"] for row in rejected] == ["deixis", "named", "evidence", "evidence", "near-duplicates",
-                                                 "near-duplicates"]  # fmt: skip
-    assert rejected[0]["reason"].startswith("the question points at what is not there: ")
-    assert manifest["funnel"][2]["samples"] == [{"question": rows[2]["question"], "reason": rejected[0]["reason"]}]
+    assert [row["step"] for row in rejected] == ["schema", "deixis", "named", "evidence", "evidence",
+                                                 "near-duplicates", "near-duplicates"]  # fmt: skip
+    assert rejected[0]["question"] == json.dumps(rows[1]) and "`answer`: Field required" in rejected[0]["reason"]
+    assert rejected[1]["reason"].startswith("the question points at what is not there: ")
+    for step in (1, 2):
+        shown = {"question": rejected[step - 1]["question"], "reason": rejected[step - 1]["reason"]}
+        assert manifest["funnel"][step]["samples"] == [shown]
     assert manifest["kinds"] == {"what": 1, "unanswerable": 1}
 
 

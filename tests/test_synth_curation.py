@@ -224,11 +224,12 @@ def test_curate_parts_its_rows_and_the_funnel_adds_up(chosen, wrong):
     assert Counter(row["id"] for row in rows) == Counter([*gone, *(row["id"] for row in left)])
     assert [row["id"] for row in left] == [row["id"] for row in rows if row["id"] not in gone]
     assert all(reason for step in removed.values() for _, reason in step)
-    steps = funnel(len(rows), wrong, removed)
-    assert [step["step"] for step in steps[1:]] == [step for step in STEPS if step in removed or step == "schema"]
+    removed["schema"] = [({"question": "{}"}, "`answer`: Field required")] * wrong
+    steps = funnel(len(rows) + wrong, removed)
+    assert [step["step"] for step in steps[1:]] == [step for step in STEPS if step in removed]
     assert steps[0]["kept"] == len(rows) + wrong and steps[-1]["kept"] == len(left)
     assert all(after["kept"] == step["kept"] - after["removed"] for step, after in zip(steps, steps[1:], strict=False))
-    assert all(len(step["samples"]) == min(SAMPLES, step["removed"]) for step in steps[2:])
+    assert all(len(step["samples"]) == min(SAMPLES, step["removed"]) for step in steps)
 
 
 # --- the steps --------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_the_notebook_runs_through_and_says_how_little_passes(server, tmp_path):
     responses = list(read_jsonl(space.root / "responses.jsonl"))
     found = [read_items(row["content"], Pair) for row in responses]
     assert responses and all(row["usage"][1] > 0 for row in responses)
-    assert manifest["funnel"][0]["kept"] == sum(len(reading.items) + reading.wrong for reading in found)
+    assert manifest["funnel"][0]["kept"] == sum(len(reading.items) + len(reading.wrong) for reading in found)
     kept = manifest["counts"]["chats"].get("page_qa", 0)
     assert kept == manifest["funnel"][-1]["kept"] <= 1
     assert f"{manifest['funnel'][0]['kept']} pairs from {model}" in done.stdout

@@ -24,7 +24,7 @@ def written(items, envelope="pairs"):
 @given(pairs, prose, prose, st.sampled_from(["pairs", "data", "q&a"]))
 def test_pairs_come_back_from_between_any_prose(items, before, after, envelope):
     reading = read_items(f"{before}```json\n{written(items, envelope)}\n```{after}", Pair)
-    assert (reading.items, reading.wrong, reading.problem) == (items, 0, "")
+    assert (reading.items, reading.wrong, reading.problem) == (items, [], "")
 
 
 @given(pairs, st.data())
@@ -51,13 +51,16 @@ def test_of_an_answer_that_is_cut_off_the_whole_pairs_are_read_and_no_other(item
 def test_forms_of_an_answer(content):
     reading = read_items(content, Pair)
     assert [(item.question, item.answer, item.kind) for item in reading.items] == [("q", "a", "other")]
-    assert reading.wrong == 0
+    assert reading.wrong == []
 
 
 def test_wrong_items_are_counted_and_the_others_kept():
     rows = [{"question": "q", "answer": "a"}, {"question": "q"}, {"question": "", "answer": "a"}, {"question": 1}]
     reading = read_items(json.dumps({"pairs": rows}), Pair)
-    assert len(reading.items) == 1 and reading.wrong == 3
+    assert len(reading.items) == 1 and [raw for raw, _ in reading.wrong] == rows[1:]
+    assert [reason.split(":")[0] for _, reason in reading.wrong] == ["`answer`", "`question`", "`question`"]
+    other = [{"q": "q", "a": "a"}] * 2
+    assert [raw for raw, _ in read_items(json.dumps({"pairs": other}), Pair).wrong] == other
     assert "`answer`: Field required" in read_items(json.dumps(rows[1:]), Pair).problem
 
 

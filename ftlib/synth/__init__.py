@@ -76,8 +76,7 @@ def plan(config: SynthConfig, workspace: Workspace) -> dict[str, Any]:
     documents = asked_about(list(read_jsonl(workspace.documents)), config)
     project = config.project or (read_manifest(workspace.documents) or {})["name"]
     with Journal(responses_path(workspace.root)) as journal:
-        found = money.estimate(pair_requests(documents, project, config), journal, config)
-    return {"documents": len(documents), **found}
+        return money.estimate(pair_requests(documents, project, config), journal, config)
 
 
 async def synth(
@@ -142,7 +141,8 @@ async def synth(
             origin = f"the question file {sets['questions'].name}: no API was asked"
             answers.rows = file_rows(sets["questions"], documents)
         rows, removed = curated(answers.rows)
-    found = len(answers.rows) + answers.wrong
+    removed = {"schema": answers.wrong, **removed}
+    found = len(answers.rows) + len(answers.wrong)
     held_back, rows = last_paraphrases(rows, config.asked_paraphrases)
     asked += held_back
     print(f"page_qa: {found} pairs from {origin}; {len(rows)} are left after curation")
@@ -179,7 +179,7 @@ async def synth(
         packages=("openai", "pydantic", "rapidfuzz"),
         project=project,
         page_qa=origin,
-        funnel=funnel(len(answers.rows), answers.wrong, removed),
+        funnel=funnel(found, removed),
         kinds=dict(Counter(row.get("kind") or "not said" for row in rows).most_common()),
         coverage=coverage(documents, chats),
         spent=spent,

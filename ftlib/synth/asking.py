@@ -29,8 +29,8 @@ class Outcome:
 
     request: Request
     items: list[BaseModel] = field(default_factory=list)
-    wrong: int = 0
-    """Items that were not of the asked form."""
+    wrong: list[tuple[Any, str]] = field(default_factory=list)
+    """Items that were not of the asked form, and why."""
     problem: str = ""
     """Why there are no items, or fewer than there could be."""
     unanswered: bool = False
@@ -145,7 +145,7 @@ def _read(response: Response, request: Request, outcome: Outcome) -> Reading[Any
     """Add what a response holds to an outcome; the reading's problem says whether there is reason to ask again."""
     if _refused(response):
         why = response["refusal"] or f"finish_reason={response['finish_reason']}"
-        return Reading([], 0, f"the model refused: {why[:200]}")
+        return Reading([], [], f"the model refused: {why[:200]}")
     # Ollama cuts what is over its window without a word; no tokenizer packs so many characters into a token.
     read, length = response["usage"][0], sum(len(message["content"]) for message in request.messages)
     outcome.unread = outcome.unread or bool(read) and length > UNREAD * read

@@ -45,16 +45,18 @@ def price_of(model: str, config: SynthConfig) -> Sequence[float] | None:
 
 
 def estimate(requests: Iterable[Request], journal: Journal, config: SynthConfig) -> dict[str, Any]:
-    """What the requests will take: requests, of them answered before; tokens in and out; dollars; minutes.
+    """What the requests will take: documents; requests, of them answered before; tokens in and out; dollars; minutes.
 
     `measured` says on how many answers it rests (0: on assumptions). `dollars` is None where the price is not known,
     and 0 for nothing left to ask. Repairs are not in it.
     """
     total, answered, characters, pairs = 0, 0, 0, 0
     models: set[str] = set()
+    documents: set[str] = set()
     seen: list[tuple[int, Request, Response]] = []
     for request in requests:
         total += 1
+        documents.add(request.document_id)
         length = sum(len(message["content"]) for message in request.messages)
         response = journal.get(request.key)
         if response is None:
@@ -74,6 +76,7 @@ def estimate(requests: Iterable[Request], journal: Journal, config: SynthConfig)
     tokens = round(characters / a_token), round(pairs * a_pair)
     each = sum(timed) / len(timed) if timed else 1.0 + tokens[1] / max(1, left) / TOKENS_A_SECOND
     return {
+        "documents": len(documents),
         "requests": total,
         "answered before": answered,
         "tokens in": tokens[0],
@@ -127,7 +130,7 @@ def in_words(plan: Mapping[str, Any], config: SynthConfig) -> str:
     basis = f"measured on {plan['measured']} answers" if plan["measured"] else "assumed; `limit=3` measures it"
     before = f" ({plan['answered before']:,} more answered before)" if plan["answered before"] else ""
     return (
-        f"{left:,} requests to {config.model}{before}: {plan['tokens in']:,} tokens in, {plan['tokens out']:,} out, "
+        f"{plan['documents']:,} documents, {left:,} requests to {config.model}{before}: {plan['tokens in']:,} tokens in, {plan['tokens out']:,} out, "
         f"{cost}, {time} at {config.concurrency} at once ({basis})"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ class Answers:
     """What the API gave."""
 
     rows: list[Row] = field(default_factory=list)
-    wrong: int = 0
-    """Items that were not of the asked form."""
+    wrong: Removed = field(default_factory=list)
+    """Items that were not of the asked form, as rows, and why."""
     problems: dict[str, str] = field(default_factory=dict)
     """Document -> why it has no pairs, or fewer than there could be."""
     unanswered: int = 0
@@ -108,7 +109,8 @@ async def page_qa(documents: Sequence[Mapping[str, Any]], project: str, config: 
 
 
 def _note(outcome: Outcome, answers: Answers) -> None:
-    answers.wrong += outcome.wrong
+    id = outcome.request.document_id
+    answers.wrong += [({"question": json.dumps(raw)[:500], "document_id": id}, why) for raw, why in outcome.wrong]
     answers.unanswered += outcome.unanswered
     answers.keys += outcome.asked
     if outcome.problem:

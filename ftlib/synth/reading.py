@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -21,8 +20,8 @@ TRIES = 2000  # braces that begin no JSON, until a text is given up: each may co
 @dataclass(frozen=True)
 class Reading(Generic[Item]):
     items: list[Item]
-    wrong: int
-    """Items that are not of the asked form."""
+    wrong: list[tuple[Any, str]]
+    """What is not of the asked form, and why."""
     problem: str
     """Why nothing could be read; empty where something was."""
 
@@ -34,31 +33,41 @@ def read_items(content: str, form: type[Item]) -> Reading[Item]:
         form: a pydantic model; its required fields say which objects are meant.
     """
     items: list[Item] = []
-    wrong, reason = 0, ""
-    names = {name for name, field in form.model_fields.items() if field.is_required()}
-    for candidate in chain.from_iterable(_candidates(found, names) for found in _objects(_THOUGHT.sub("", content))):
+    wrong: list[tuple[Any, str]] = []
+    for candidate in _candidates(_THOUGHT.sub("", content), form):
         try:
             items.append(form.model_validate(candidate))
         except ValidationError as error:
-            wrong += 1
             first = error.errors()[0]
-            reason = reason or f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}"
+            wrong.append((candidate, f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}"))
     if items:
         return Reading(items, wrong, "")
     if not content.strip():
-        return Reading([], 0, "the answer is empty")
-    if reason:
-        return Reading([], wrong, f"not of the asked form: {reason}")
-    return Reading([], 0, f"no JSON of the asked form in the answer {content!r:.80}")
+        return Reading([], [], "the answer is empty")
+    if wrong:
+        return Reading([], wrong, f"not of the asked form: {wrong[0][1]}")
+    return Reading([], [], f"no JSON of the asked form in the answer {content!r:.80}")
 
 
-def _candidates(value: Any, names: set[str]) -> Iterator[dict[str, Any]]:
-    """The objects with a field of the form, in whatever envelope: {"pairs": [...]}, {"data": {"pairs": [...]}}."""
+def _candidates(text: str, form: type[BaseModel]) -> list[dict[str, Any]]:
+    """The objects that have a required field of the form; where none has one, all that stand in lists."""
+    names = {name for name, field in form.model_fields.items() if field.is_required()}
+    listed: list[dict[str, Any]] = []
+    meant = [found for value in _objects(text) for found in _meant(value, names, listed)]
+    return meant or listed
+
+
+def _meant(value: Any, names: set[str], listed: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """In whatever envelope: {"pairs": [...]}, {"data": {"pairs": [...]}}, [...]."""
     if isinstance(value, dict) and names & set(value):
         yield value
-    elif isinstance(value, (dict, list)):
-        for inside in value.values() if isinstance(value, dict) else value:
-            yield from _candidates(inside, names)
+    elif isinstance(value, dict):
+        for inside in value.values():
+            yield from _meant(inside, names, listed)
+    elif isinstance(value, list):
+        listed += [entry for entry in value if isinstance(entry, dict)]
+        for inside in value:
+            yield from _meant(inside, names, listed)
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

@@ -121,14 +121,13 @@ def judged(rows: Sequence[Row], verdicts: Mapping[str, Any]) -> tuple[list[Row],
     return left, removed
 
 
-def funnel(found: int, wrong: int, removed: Mapping[str, Removed]) -> list[dict[str, Any]]:
-    """One dict a step: step, kept, removed and samples (question and reason) of what it removed.
+def funnel(found: int, removed: Mapping[str, Removed]) -> list[dict[str, Any]]:
+    """One dict a step that was taken: step, kept, removed and samples (question and reason) of what it removed.
 
-    `found`: pairs that were of the asked form; `wrong`: items that were not.
+    `found`: items that were answered, of the asked form or not.
     """
-    rows = [{"step": "asked for and answered", "kept": found + wrong, "removed": 0, "samples": []}]
-    rows.append({"step": "schema", "kept": found, "removed": wrong, "samples": []})
-    for step in STEPS[1:]:
+    rows = [{"step": "asked for and answered", "kept": found, "removed": 0, "samples": []}]
+    for step in STEPS:
         if step in removed:
             samples = [{"question": row["question"], "reason": reason} for row, reason in removed[step][:SAMPLES]]
             found -= len(removed[step])
