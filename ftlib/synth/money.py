@@ -129,9 +129,10 @@ def in_words(plan: Mapping[str, Any], config: SynthConfig) -> str:
     time = "within a day" if plan["minutes"] is None else f"{plan['minutes']:,.1f} minutes"
     basis = f"measured on {plan['measured']} answers" if plan["measured"] else "assumed; `limit=3` measures it"
     before = f" ({plan['answered before']:,} more answered before)" if plan["answered before"] else ""
+    tokens = f"{plan['tokens in']:,} tokens in, {plan['tokens out']:,} out"
     return (
-        f"{plan['documents']:,} documents, {left:,} requests to {config.model}{before}: {plan['tokens in']:,} tokens in, {plan['tokens out']:,} out, "
-        f"{cost}, {time} at {config.concurrency} at once ({basis})"
+        f"{plan['documents']:,} documents, {left:,} requests to {config.model}{before}: {tokens}, {cost}, {time} at "
+        f"{config.concurrency} at once ({basis})"
     )
 
 
