@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ftlib import chat
+from ftlib.dialogues import read_dialogues
 from ftlib.errors import SetupError
-from ftlib.workspace import read_jsonl
 
 HUB_ROWS = 20_000  # of a hub data set that are looked at
 
@@ -22,8 +22,8 @@ def general_rows(
     """Rows of a random sample of general chats that hold about `wanted` tokens: less than one chat more.
 
     Args:
-        source: a JSONL file of {"messages": [...]}, or a data set with a `messages` column: a hub id or a folder, split
-            "train" unless one is named ("owner/name:split").
+        source: a file of dialogues (`messages`, ShareGPT or Alpaca rows, see `dialogues`), or a data set with a
+            `messages` column: a hub id or a folder, split "train" unless one is named ("owner/name:split").
         wanted: tokens.
         seed: of the sample; the same chats for the same seed, in whatever order the file has them.
         settings: max_length, loss_on, overflow and system of the mixture.
@@ -64,10 +64,10 @@ def general_rows(
 def _chats(source: str, tokenizer: Any, counts: dict[str, int]) -> Iterator[tuple[str, Any]]:
     """A name and the messages of each chat."""
     path = Path(source).expanduser()
-    if path.is_file() or source.endswith((".jsonl", ".json")):
-        for number, row in enumerate(read_jsonl(path), 1):
+    if path.is_file() or source.endswith((".jsonl", ".json", ".gz")):
+        for number, record in enumerate(read_dialogues(path), 1):
             counts["documents"] += 1
-            yield f"{path}, row {number}", row.get("messages")
+            yield f"{path}, row {number}", record["messages"]
         return
     from datasets import load_dataset
 

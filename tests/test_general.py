@@ -93,8 +93,11 @@ def test_general_chats_over_the_limit_are_counted(documents, chats, smollm, tmp_
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"text": "x"}', r"g\.jsonl, row 2: messages: a list of messages was expected, found NoneType"),
-        ('{"messages": [{"role": "user", "content": "x"}]}', r"g\.jsonl, row 2: .*must be the assistant's"),
+        ('{"text": "x"}', r"g\.jsonl, line 2, no known format: found the fields 'text'"),
+        (
+            '{"messages": [{"role": "user", "content": "x"}]}',
+            r"g\.jsonl, line 2, messages\[0\]\.role: found 'user'.*There is no answer",
+        ),
         ("{", r"g\.jsonl, line 2: not valid JSON"),
     ],
 )
@@ -106,7 +109,7 @@ def test_a_bad_general_chat_is_named(documents, chats, smollm, tmp_path, line, r
 
 
 def test_general_chats_that_are_not_there(documents, chats, smollm, tmp_path):
-    with pytest.raises(SetupError, match=r"nowhere\.jsonl does not exist"):
+    with pytest.raises(SetupError, match=r"nowhere\.jsonl can't be read \(No such file"):
         build_mixture(documents, chats, smollm, replace(CONFIG, general=str(tmp_path / "nowhere.jsonl")))
     with pytest.raises(SetupError, match="general chats 'nobody/nothing' can't be read"):
         build_mixture(documents, chats, smollm, replace(CONFIG, general="nobody/nothing"))
@@ -194,3 +197,17 @@ def test_a_general_file_in_the_home_folder(smollm, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     general(tmp_path / "mine.txt", [conversation(["Who?", "Me."])])
     assert len(general_rows("~/mine.txt", smollm, 5, 0, **SETTINGS)[0]) == 1
+
+
+def test_general_chats_may_be_of_any_format_that_dialogues_have(documents, chats, smollm, tmp_path):
+    (tmp_path / "g.jsonl").write_text(
+        '{"instruction": "Name a colour.", "output": "Red."}\n'
+        '{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]}\n',
+        encoding="utf-8",
+    )
+    config = replace(CONFIG, general=str(tmp_path / "g.jsonl"), general_share=0.5)
+    rows = [row for row in build_mixture(documents, chats, smollm, config).train if row["source"] == "general"]
+    shown = [smollm.decode(row["input_ids"]) for row in rows]
+    assert any("Name a colour." in text and "Red." in text for text in shown) and any(
+        "Hello!" in text for text in shown
+    )

@@ -15,7 +15,7 @@ In a script `asyncio.run(synth(...))`. What is in which module:
     assembling      what comes beside them, and the counts
     recited         page_instruction and file_snapshot, which need no model
     changed         facts with an old and a current value, from pull requests and page history
-    questions, dialogues      question files and the user's own dialogues
+    questions       question files; the user's own dialogues are read by ftlib.dialogues
 """
 
 from __future__ import annotations

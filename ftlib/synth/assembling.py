@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ftlib import chat
+from ftlib.dialogues import read_dialogues
 from ftlib.errors import SetupError
 from ftlib.synth.changed import changed_facts
 from ftlib.synth.config import SynthConfig
 from ftlib.synth.curation import Removed, Row
-from ftlib.synth.dialogues import read_dialogues
 from ftlib.synth.questions import read_questions
 from ftlib.synth.recited import PAGE_SOURCES, file_snapshot, page_instruction, record
 from ftlib.workspace import Workspace, read_manifest

@@ -91,7 +91,7 @@ def _rows(path: Path) -> Iterator[tuple[str, int, Any]]:
                     rows = enumerate(_parsed(path, line + lines.read(), number), 1)
                     yield from ((f"row {place}", place, row) for place, row in rows)
                 elif line.strip(blank):
-                    yield f"line {number}", number, _parsed(path, line, number)
+                    yield f"line {number}", number, _parsed(path, line.rstrip(), number)
     except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip file that is damaged
         reason = getattr(error, "strerror", None) or error
         raise SetupError(f"{path} can't be read ({reason}). Give a JSONL file, or a JSON array.") from error

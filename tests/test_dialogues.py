@@ -1,4 +1,4 @@
-"""ftlib.synth.dialogues: the formats that people have, and an error by row and field for what can't be trained on."""
+"""ftlib.dialogues: the formats that people have, and an error by row and field for what can't be trained on."""
 
 import codecs
 import gzip
@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ftlib import dialogues
+from ftlib.dialogues import read_dialogues
 from ftlib.errors import SetupError
-from ftlib.synth import dialogues
-from ftlib.synth.dialogues import read_dialogues
 
 Q, A = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada."}
 H, G = {"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Ada."}
@@ -336,7 +336,7 @@ FILES = {
     "UTF-16": (LINE.decode().encode("utf-16"), "{}, line 1: b'\\xff' is not UTF-8"),
     "half a line": (LINE + b"\n" + LINE[:-5], "{}, line 2: not valid JSON (Unterminated string"),
     "half an array": (b"\n[" + LINE + b",\n", "{}, line 3: not valid JSON (Expecting value, column 1)"),
-    "an object over lines": (b'{\n"question": "a"}', "{}, line 2: not valid JSON (Expecting property"),
+    "an object over lines": (b'{\n"question": "a"}', "{}, line 1: not valid JSON (Expecting property"),
     "two arrays": (b"[" + LINE + b"]\n[" + LINE + b"]", "{}, line 2: not valid JSON (Extra data, column 1)"),
     "a table": (
         b"question,answer\na,b\n",
