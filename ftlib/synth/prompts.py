@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ftlib.boundaries import KINDS as SOURCES
 from ftlib.chunking import cut_text
@@ -19,6 +19,7 @@ from ftlib.synth.reading import schema_of
 
 KINDS = ("what", "why", "how", "where", "list", "yes_no", "compare", "unanswerable")
 CHARACTERS_A_TOKEN = 3.0  # of a page, at least: the server's tokenizer is not known, and code takes more than prose
+LATER = ConfigDict(defer_build=True)  # at the first use, and not when ftlib is imported
 LONGEST = 4000  # characters of an answer given back for repair
 
 
@@ -40,6 +41,8 @@ Kind = Annotated[str, BeforeValidator(lambda value: value if value in KINDS else
 
 
 class Pair(BaseModel):
+    model_config = LATER
+
     question: Text
     answer: Text
     evidence: Annotated[str, AfterValidator(_text)] = ""
@@ -51,6 +54,8 @@ class PairInOtherWords(Pair):
 
 
 class Verdict(BaseModel):
+    model_config = LATER
+
     number: int
     answerable: bool
     supported: bool

@@ -26,18 +26,14 @@ _MOVES = (
     r"(?:migrat(?:e|es|ed|ing|ion)|mov(?:e|es|ed|ing)|switch(?:es|ed|ing)?|chang(?:e|es|ed|ing)|convert(?:s|ed|ing)?"
 )
 _MOVES += r"|port(?:s|ed|ing)?|upgrad(?:e|es|ed|ing)|transition(?:s|ed|ing)?)"
-_TITLES = [
-    re.compile(rf"\b{_MOVES}\b(?: [\w-]+){{0,4}}? from {_NAME} to {_NAME}{_TAIL}", re.I),
-    re.compile(
-        rf"\breplac(?:e|es|ed|ing) (?:the |all )?(?:(?:references?|usages?|uses?|calls?) (?:to|of) )?{_NAME} "
-        rf"(?:with|by) (?:the )?{_NAME}{_TAIL}",
-        re.I,
-    ),
-    re.compile(rf"\brenam(?:e|es|ed|ing) (?:the )?{_NAME} (?:to|as|into) {_NAME}{_TAIL}", re.I),
-]
-_INSTEAD = re.compile(
-    rf"\b(?:use|uses|using|adopt) {_NAME} (?:instead of|rather than|in place of) {_NAME}{_TAIL}", re.I
+# Texts, compiled at the first use: ftlib is imported in an instant.
+_TITLES = (
+    rf"\b{_MOVES}\b(?: [\w-]+){{0,4}}? from {_NAME} to {_NAME}{_TAIL}",
+    rf"\breplac(?:e|es|ed|ing) (?:the |all )?(?:(?:references?|usages?|uses?|calls?) (?:to|of) )?{_NAME} "
+    rf"(?:with|by) (?:the )?{_NAME}{_TAIL}",
+    rf"\brenam(?:e|es|ed|ing) (?:the )?{_NAME} (?:to|as|into) {_NAME}{_TAIL}",
 )
+_INSTEAD = rf"\b(?:use|uses|using|adopt) {_NAME} (?:instead of|rather than|in place of) {_NAME}{_TAIL}"
 _PREFIX = re.compile(r"^(?:PR #\d+: )?(?:[a-z]+(?:\([^)]*\))?!?: )?")
 _QUOTES = "`'\"“”"
 _VERSION = re.compile(r"v?\d[\w.+-]*$")
@@ -106,9 +102,9 @@ def _row(
 def _values(title: str) -> tuple[str, str] | None:
     """The former and the present name in a title; None where it names no two things."""
     title = _PREFIX.sub("", title[:300])
-    if match := _INSTEAD.search(title):
+    if match := re.search(_INSTEAD, title, re.I):
         current, old = match[1], match[2]
-    elif match := next(filter(None, (pattern.search(title) for pattern in _TITLES)), None):
+    elif match := next(filter(None, (re.search(pattern, title, re.I) for pattern in _TITLES)), None):
         old, current = match[1], match[2]
     else:
         return None

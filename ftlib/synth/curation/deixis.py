@@ -21,16 +21,21 @@ def any_of(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.I)
 
 
-_OUTSIDE = any_of(  # always a way to say "what you gave me"
-    rf"\bthe above\b(?! (?:the|an?)\b)|\b(?:{_SHOWN} (?:{_TOLD} )?|{_TOLD} )above\b{_BARE}",
-    rf"\bthe {_PROVIDED} (?:[\w-]+ )?(?:passage|excerpt|snippet|paragraph|documentation|information|material)s?\b",
-    rf"\b(?:{_FROM}|in|from) the (?:(?:provided|attached|quoted) (?:[\w-]+ )?{_SHOWN}\b|{_SHOWN} {_PROVIDED}{_END})",
-    r"\b(?:(?:above|below|previously|earlier)[- ](?:mentioned|described|discussed|stated)|aforementioned)\b",
-    rf"\b{_TOLD} (?:earlier|previously)\b(?! (?:than|in|versions?|releases?|did|does)\b)",
-    rf"\b{_FROM} (?:the|this) {_GIVEN}{_END}|\b(?:author|writer)s? of (?:the|this) (?:text|article|document)(?! of\b)",
-    r"\b(?:in|from|of|by|does|to|on|as) the (?:passage|excerpt)\b(?! (?:of|field|length)\b)",
-    rf"\bthe {_GIVEN} (?:{_SAY}s|{_SAY}d?|provides (?:no|information)|shows that)\b",
-    r"\baccording to the (?:author|writer)s?\b(?! of\b)",
+# Always a way to say "what you gave me"; compiled at the first use.
+_OUTSIDE = "|".join(
+    (
+        rf"\bthe above\b(?! (?:the|an?)\b)|\b(?:{_SHOWN} (?:{_TOLD} )?|{_TOLD} )above\b{_BARE}",
+        rf"\bthe {_PROVIDED} (?:[\w-]+ )?(?:passage|excerpt|snippet|paragraph|documentation|information|material)s?\b",
+        rf"\b(?:{_FROM}|in|from) the (?:provided|attached|quoted) (?:[\w-]+ )?{_SHOWN}\b",
+        rf"\b(?:{_FROM}|in|from) the {_SHOWN} {_PROVIDED}{_END}",
+        r"\b(?:(?:above|below|previously|earlier)[- ](?:mentioned|described|discussed|stated)|aforementioned)\b",
+        rf"\b{_TOLD} (?:earlier|previously)\b(?! (?:than|in|versions?|releases?|did|does)\b)",
+        rf"\b{_FROM} (?:the|this) {_GIVEN}{_END}",
+        r"\b(?:author|writer)s? of (?:the|this) (?:text|article|document)(?! of\b)",
+        r"\b(?:in|from|of|by|does|to|on|as) the (?:passage|excerpt)\b(?! (?:of|field|length)\b)",
+        rf"\bthe {_GIVEN} (?:{_SAY}s|{_SAY}d?|provides (?:no|information)|shows that)\b",
+        r"\baccording to the (?:author|writer)s?\b(?! of\b)",
+    )
 )
 _AHEAD = any_of(  # "the following command: `...`" and "as shown below: ..." point at what comes
     rf"\bthe following (?:[\w-]+ )?(?:{_SHOWN}|(?:{_PART})s?)\b",
@@ -60,7 +65,7 @@ _NAME = re.compile(r"`|\w\(|[a-z][A-Z]|\w_\w|\w/\w|#\d|\w\.[a-z]{1,4}\b")  # cod
 def points_outside(text: str, before: str = "") -> str:
     """The words that point at what is not seen ("the text above"), or none; `before`: the question of an answer."""
     text = " ".join(text.split())
-    if found := _OUTSIDE.search(text):
+    if found := re.search(_OUTSIDE, text, re.I):
         return found[0]
     for match in _AHEAD.finditer(text):
         if not re.match(r"[^.?!:`\"“]*(?:[:`\"“]|https?)", text[match.end() : match.end() + 200]):

@@ -16,7 +16,7 @@ _GENERIC = frozenset(
 )
 # Scripts that put no space between words: each character is a word.
 DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_WORD = re.compile(rf"#\d+|[{DENSE}]|[^\W_{DENSE}]+")
+_WORD = rf"#\d+|[{DENSE}]|[^\W_{DENSE}]+"  # compiled at the first use
 
 
 def is_named(question: str, names: Iterable[str]) -> bool:
@@ -28,7 +28,9 @@ def is_named(question: str, names: Iterable[str]) -> bool:
 
 
 def words_of(text: str) -> list[str]:
-    return [w for w in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()) if w != "and"]  # "&" in a title
+    return [
+        w for w in re.findall(_WORD, unicodedata.normalize("NFKC", text).casefold()) if w != "and"
+    ]  # "&" in a title
 
 
 def _run(text: str) -> tuple[str, set[int]]:
