@@ -29,7 +29,7 @@ run: .venv/run.stamp
 test: lint
 	@$(BIN)/python notebooks/build.py --check
 	@$(BIN)/python -m pytest
-	@FTLIB_OPENAI=2 PYTHONPATH=$(OPENAI_2) $(BIN)/python -m pytest tests/test_synth_asking.py tests/test_synth_batches.py
+	@FTLIB_OPENAI=2 PYTHONPATH=$(OPENAI_2) $(BIN)/python -m pytest tests/test_synth_asking.py tests/test_synth_server.py tests/test_synth_batches.py
 
 lint: .venv/test.stamp
 	@$(BIN)/ruff check .

@@ -130,3 +130,31 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch):
+    """The client's waits between its tries, shortened; what it retries stays its own."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.02)
+
+
+@pytest.fixture
+def scraped(tmp_path):
+    """A workspace with the documents of the sample."""
+    from ftlib.scrape import ScrapeConfig, scrape
+    from ftlib.workspace import open_workspace
+
+    space = open_workspace(tmp_path / "space")
+    scrape(ScrapeConfig("sample"), space)
+    return space
+
+
+@pytest.fixture
+def config_page(scraped):
+    """A page of the sample, and a line of it."""
+    from ftlib.workspace import read_jsonl
+
+    page = next(d for d in read_jsonl(scraped.documents) if d["id"] == "wiki:Configuration.md")
+    line = max(page["text"].splitlines(), key=len)
+    return page, line

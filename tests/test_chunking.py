@@ -379,3 +379,11 @@ def test_a_text_is_cut_where_a_document_is():
     assert chunking.cut_text("", "wiki", 25) == [""] and chunking.cut_text("abc", "wiki", 2) == ["ab", "c"]
     with pytest.raises(SetupError, match="1 characters is too short"):
         chunking.cut_text("abc", "wiki", 1)
+
+
+@pytest.mark.parametrize("source", ["wiki", "code"])
+def test_no_part_ends_inside_a_line_break_of_two_characters(source):
+    text = "ab\r\n" * 20
+    for longest in range(2, 12):
+        parts = chunking.cut_text(text, source, longest)
+        assert "".join(parts) == text and not any(part.endswith("\r") for part in parts)

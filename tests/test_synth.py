@@ -1,37 +1,23 @@
-"""Chats from documents: the three methods, the question files, and a real OpenAI client against a scripted server."""
+"""The stage: the recited methods, question files, own dialogues, changed facts, and what is too long."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections import Counter
-from typing import Any
 
 import pytest
-from chat_server import ChatServer, Reply, completion, error, serving
+from chat_server import ChatServer
+from synthesis import by_api, on_page, page_qa_of, pair, run
 
 from ftlib import sample
 from ftlib.chat import check_messages, encode_chat
 from ftlib.errors import SetupError
 from ftlib.mixture import split_of
-from ftlib.scrape import ScrapeConfig, scrape
 from ftlib.similar import near_duplicates
-from ftlib.synth import SynthConfig, money, plan, questions_path, rejected_path, synth
-from ftlib.synth.curation import STEPS
-from ftlib.synth.questions import read_questions
+from ftlib.synth import SynthConfig, plan, questions_path
+from ftlib.synth.config import check
+from ftlib.synth.questions import question_sets, read_questions
 from ftlib.synth.recited import SNAPSHOTS, file_snapshot
 from ftlib.workspace import open_workspace, read_jsonl, write_jsonl
-
-
-@pytest.fixture
-def scraped(tmp_path):
-    space = open_workspace(tmp_path / "space")
-    scrape(ScrapeConfig("sample"), space)
-    return space
-
-
-def run(config, space, **more):
-    return asyncio.run(synth(config, space, **more))
 
 
 def test_the_sample_without_an_api_takes_its_question_file_and_says_so(scraped, capsys):
@@ -92,220 +78,6 @@ def test_file_snapshot_is_the_recipes():
         asked[user["content"]] += 1
     assert "What does the a.md file in the manage-frontend repository look like?" in asked
     assert len(asked) == len(SNAPSHOTS) and min(asked.values()) > 3
-
-
-# --- by an API --------------------------------------------------------------------------------------------------------
-
-API: dict[str, Any] = {"base_url": "http://localhost:1/v1", "model": "m", "max_retries": 0, "part_tokens": 100_000}
-
-
-def by_api(server, **settings):
-    return SynthConfig(**{**API, "base_url": server.url, **settings})
-
-
-def served(space):
-    """The sample's question file as the answers of a server."""
-    return ChatServer(serving(sample.questions("questions"), list(read_jsonl(space.documents))))
-
-
-def page_qa_of(space):
-    return [chat for chat in read_jsonl(space.chats) if chat["method"] == "page_qa"]
-
-
-def test_the_samples_questions_served_as_answers_come_through_whole(scraped):
-    with served(scraped) as server:
-        config = by_api(server, code_questions=3, pull_request_questions=3, prices={"m": [1.0, 10.0]})
-        before = plan(config, scraped)
-        manifest = run(config, scraped)
-        assert set(server.asked.values()) == {1}
-    assert {chat["messages"][0]["content"] for chat in page_qa_of(scraped)} == {
-        row["question"] for row in sample.questions("questions")
-    }
-    assert [(step["step"], step["kept"], step["removed"]) for step in manifest["funnel"]] == [
-        (step, 24, 0) for step in ("asked for and answered", *STEPS[:-1])
-    ]
-    with_pairs = {row["source"] for row in sample.questions("questions")}
-    assert sum(found["with pairs"] for found in manifest["coverage"].values()) == len(with_pairs)
-    assert manifest["counts"]["asked_only"] == {"unknown": 8, "changed": 4}
-    # What was used is what the server counted: 400 tokens in and 100 out a response, repairs of empty answers included.
-    spent, asked = manifest["spent"], sum(server.asked.values())
-    assert (spent["responses"], spent["tokens_in"], spent["tokens_out"]) == (asked, 400 * asked, 100 * asked)
-    assert spent["dollars"] == pytest.approx(asked * (400 * 1 + 100 * 10) / 1e6)
-    assert before["requests"] == before["documents"] < asked and before["measured"] == 0
-    for chat in page_qa_of(scraped):
-        assert chat["evidence"] and chat["kind"] == "what" and chat["split"] == split_of(chat["document_id"])
-
-
-def test_a_trial_measures_what_all_will_cost(scraped):
-    with served(scraped) as server:
-        config = by_api(server, prices={"m": [1.0, 10.0]})
-        run(SynthConfig(**{**config.__dict__, "limit": 3}), scraped)
-        found = plan(config, scraped)
-        left = found["requests"] - found["answered before"]
-        assert found["answered before"] == found["measured"] == 3 and left > 3
-        # 100 tokens out for each request of five pairs, as measured; what a character costs was measured too.
-        assert found["tokens out"] == 100 * left
-        assert found["dollars"] == pytest.approx((found["tokens in"] * 1.0 + found["tokens out"] * 10.0) / 1e6)
-        asked = sum(server.asked.values())
-        run(config, scraped)
-        done = plan(config, scraped)
-        assert (done["answered before"], done["dollars"]) == (done["requests"], 0.0)
-        assert "nothing to pay" in money.in_words(done, config)
-        assert sum(server.asked.values()) >= asked + left and set(server.asked.values()) == {1}
-
-
-def test_the_plan_says_so_where_no_price_is_known(scraped):
-    unknown = plan(SynthConfig(**API), scraped)
-    assert unknown["dollars"] is None and "not in `prices`" in money.in_words(unknown, SynthConfig(**API))
-    mini = SynthConfig(model="gpt-4.1-mini-2025-04-14")
-    whole = plan(mini, scraped)
-    price = money.PRICES["gpt-4.1-mini"]
-    assert whole["dollars"] == pytest.approx((whole["tokens in"] * price[0] + whole["tokens out"] * price[1]) / 1e6)
-    halved = plan(SynthConfig(model="gpt-4.1-mini", batch=True), scraped)
-    assert halved["dollars"] == pytest.approx(whole["dollars"] / 2) and halved["minutes"] is None
-    slow = plan(SynthConfig(model="gpt-4.1-mini", concurrency=1), scraped)
-    assert slow["minutes"] > 4 * whole["minutes"] > 0
-
-
-def pair(question, answer, evidence, **more):
-    return {"question": question, "answer": answer, "evidence": evidence, "kind": "what", **more}
-
-
-def on_page(title, rows, verdicts=()):
-    """A script: these pairs for one page, none for the others; and a judge's verdicts."""
-
-    def script(body, times):
-        if "verdicts" in body["messages"][0]["content"]:
-            return completion(json.dumps({"verdicts": list(verdicts)}))
-        mine = rows if f'page "{title}"' in body["messages"][1]["content"] else []
-        return completion(json.dumps({"pairs": mine}))
-
-    return script
-
-
-PORT = "The default port is **7340**"
-
-
-@pytest.fixture
-def config_page(scraped):
-    """A page of the sample, and a line of it."""
-    page = next(d for d in read_jsonl(scraped.documents) if d["id"] == "wiki:Configuration.md")
-    line = max(page["text"].splitlines(), key=len)
-    return page, line
-
-
-def test_what_each_step_removes_is_counted_and_kept_for_reading(scraped, config_page):
-    page, line = config_page
-    asked_only = sample.questions("unknown")[0]["question"]
-    rows = [
-        pair("What does brindlewick's Configuration page hold first?", "This and that.", line),
-        {"question": "no answer"},
-        pair("What does the text above say about brindlewick?", "That.", line),
-        pair("What is the default?", "That.", line),
-        pair("What is the launch code of brindlewick?", "It is 42.", "The launch code of the barge is 42 exactly"),
-        pair("What does the Configuration page of brindlewick hold first?", "This and that.", line),
-        pair(asked_only, "So.", line),
-        pair("Does brindlewick run on Mars?", "The documentation does not say.", "", kind="unanswerable"),
-        pair("Does brindlewick run on Venus?", "Yes, it does.", "", kind="unanswerable"),
-    ]
-    with ChatServer(on_page(page["title"], rows)) as server:
-        manifest = run(by_api(server), scraped)
-    assert [(step["step"], step["kept"], step["removed"]) for step in manifest["funnel"]] == [
-        ("asked for and answered", 9, 0), ("schema", 8, 1), ("deixis", 7, 1), ("named", 6, 1), ("evidence", 4, 2),
-        ("near-duplicates", 2, 2),
-    ]  # fmt: skip
-    kept = [chat["messages"][0]["content"] for chat in page_qa_of(scraped)]
-    assert kept == [rows[0]["question"], rows[7]["question"]]
-    rejected = list(read_jsonl(rejected_path(scraped)))
-    assert [row["step"] for row in rejected] == ["schema", "deixis", "named", "evidence", "evidence",
-                                                 "near-duplicates", "near-duplicates"]  # fmt: skip
-    assert rejected[0]["question"] == json.dumps(rows[1]) and "`answer`: Field required" in rejected[0]["reason"]
-    assert rejected[1]["reason"].startswith("the question points at what is not there: ")
-    for step in (1, 2):
-        shown = {"question": rejected[step - 1]["question"], "reason": rejected[step - 1]["reason"]}
-        assert manifest["funnel"][step]["samples"] == [shown]
-    assert manifest["kinds"] == {"what": 1, "unanswerable": 1}
-
-
-def test_the_same_question_on_two_pages_is_not_in_both_splits(scraped):
-    def script(body, times):
-        line = max(body["messages"][1]["content"].split("\n\n", 1)[1].splitlines(), key=len)
-        rows = [pair("Which tool does brindlewick use for its releases?", "Skerrow.", line)]
-        return completion(json.dumps({"pairs": rows}))
-
-    with ChatServer(script) as server:
-        manifest = run(by_api(server, validation_share=0.5), scraped)
-    assert len(page_qa_of(scraped)) == 1 and manifest["funnel"][-1]["removed"] == manifest["funnel"][-2]["kept"] - 1 > 3
-
-
-def test_paraphrases_stay_with_their_page_and_the_last_ones_are_only_asked(scraped, config_page):
-    page, line = config_page
-    wordings = ["How is brindlewick set up at the start?", "Name what the setup of brindlewick begins with.",
-                "Which entry opens the settings of brindlewick?"]  # fmt: skip
-    rows = [pair("What does brindlewick's Configuration page hold first?", "This.", line, paraphrases=wordings)]
-    with ChatServer(on_page(page["title"], rows)) as server:
-        manifest = run(by_api(server, paraphrases=2, asked_paraphrases=1), scraped)
-        assert "3 other wordings" in server.bodies[0]["messages"][0]["content"]
-    chats = page_qa_of(scraped)
-    assert [chat["messages"][0]["content"] for chat in chats] == [rows[0]["question"], *wordings[:2]]
-    assert [chat.get("of") for chat in chats] == [None, chats[0]["id"], chats[0]["id"]]
-    assert len({chat["split"] for chat in chats}) == 1
-    asked = [row for row in read_jsonl(questions_path(scraped)) if row["set"] == "paraphrases"]
-    assert [(row["question"], row["of"], row["document_id"]) for row in asked] == [
-        (wordings[2], chats[0]["id"], page["id"])
-    ]
-    assert manifest["counts"]["asked_only"]["paraphrases"] == 1
-
-
-def test_a_judge_lets_through_what_holds(scraped, config_page):
-    page, line = config_page
-    rows = [
-        pair(f"What is thing {word} of brindlewick?", "This.", line) for word in ("alder", "birch", "cedar", "dogwood")
-    ]
-    verdicts = [
-        {"number": 1, "answerable": True, "supported": True, "self_contained": True},
-        {"number": 2, "answerable": True, "supported": False, "self_contained": True},
-        {"number": 3, "answerable": False, "supported": True, "self_contained": False},
-        {"number": 9, "answerable": True, "supported": True, "self_contained": True},
-    ]
-    with ChatServer(on_page(page["title"], rows, verdicts)) as server:
-        manifest = run(by_api(server, judge=True, judge_model="wise"), scraped)
-        asked = next(body for body in server.bodies if body["model"] == "wise")
-        assert line in asked["messages"][1]["content"] and asked["temperature"] == 0
-    assert [chat["messages"][0]["content"] for chat in page_qa_of(scraped)] == [rows[0]["question"]]
-    last = manifest["funnel"][-1]
-    assert (last["step"], last["kept"], last["removed"]) == ("judge", 1, 3)
-    assert [sample["reason"] for sample in last["samples"]] == [
-        "the judge: not supported", "the judge: not answerable, not self-contained", "the judge said nothing of it"
-    ]  # fmt: skip
-
-
-def test_what_got_no_answer_is_asked_again_by_the_next_run_and_only_that(scraped, capsys):
-    good = serving(sample.questions("questions"), list(read_jsonl(scraped.documents)))
-
-    def script(body, times):
-        busy = 'page "Deploying"' in body["messages"][1]["content"] and not times
-        return Reply(error("busy"), 503) if busy else good(body, times)
-
-    with ChatServer(script) as server:
-        manifest = run(by_api(server), scraped)
-        assert manifest["unanswered"] == 1 and "wiki:Deploying.md" in manifest["failed_pages"]
-        before = sum(server.asked.values())
-        manifest = run(by_api(server), scraped)
-        assert manifest["unanswered"] == 0 and "wiki:Deploying.md" not in manifest["failed_pages"]
-        assert sum(server.asked.values()) == before + 1
-        capsys.readouterr()
-        run(by_api(server), scraped)
-        assert "up to date" in capsys.readouterr().out and sum(server.asked.values()) == before + 1
-
-
-def test_an_api_that_never_answers_is_one_error_and_writes_nothing(scraped):
-    with ChatServer(lambda *_: Reply(error("no"), 401)) as server, pytest.raises(SetupError, match="401"):
-        run(by_api(server), scraped)
-    assert not scraped.chats.exists()
-
-
-# --- the user's own, and what is too long -----------------------------------------------------------------------------
 
 
 def test_own_dialogues_join_in_and_go_before_what_asks_the_same(scraped, tmp_path):
@@ -374,13 +146,13 @@ def test_chats_on_changed_facts_are_trained_on_only_where_they_are_wanted(scrape
     assert sum(row["set"] == "changed" for row in read_jsonl(questions_path(scraped))) == 3
 
 
-# --- settings and question files --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"concurrency": 0}, "`concurrency` is 0: give a number of at least 1"),
+        ({"concurrency": 0}, "`concurrency` is 0: give a whole number of at least 1"),
+        ({"concurrency": 1.5}, "`concurrency` is 1.5: give a whole number"),
+        ({"timeout": -0.5}, "`timeout` is -0.5: give a number of at least 0"),
+        ({"aliases": "MMA"}, r"`aliases` is 'MMA': give a list of names, for example \['MMA'\]"),
         ({"pairs_per_page": -1}, "`pairs_per_page` is -1"),
         ({"max_tokens": "many"}, "`max_tokens` is 'many'"),
         ({"timeout": None}, "`timeout` is None"),
@@ -411,3 +183,94 @@ def test_a_pull_request_may_be_named_in_three_ways(tmp_path, source):
     write_jsonl(path, [{"question": "q", "source": source}, {"question": "q", "source": "pull/x"}])
     rows = list(read_questions(path, [{"path": "pull/12", "id": "pull_request:12"}]))
     assert [row["document_id"] for row in rows] == ["pull_request:12", ""]
+
+
+def test_the_sets_beside_a_question_file_are_those_of_its_name(tmp_path):
+    for name in ("a.questions.jsonl", "a.unknown.jsonl", "pairs.jsonl"):
+        write_jsonl(tmp_path / name, [{"question": "q", "answer": "a"}])
+    assert set(question_sets(tmp_path / "a.questions.jsonl")) == {"questions", "unknown"}
+    assert set(question_sets(tmp_path / "pairs.jsonl")) == {"questions"}
+
+
+def test_a_row_keeps_its_id_and_names_its_page_by_either_field(tmp_path):
+    path = tmp_path / "x.jsonl"
+    write_jsonl(path, [{"question": "q", "id": "mine", "source_current": "a.md"}, {"question": "q"}])
+    rows = list(read_questions(path, [{"path": "a.md", "id": "docs:a.md"}]))
+    assert [(row["id"], row["document_id"]) for row in rows] == [("mine", "docs:a.md"), ("2", "")]
+
+
+@pytest.mark.parametrize("answer", ["", " \n", None, 7])
+def test_an_answer_of_nothing_is_none(tmp_path, answer):
+    path = tmp_path / "x.jsonl"
+    write_jsonl(path, [{"question": "q", "answer": answer}])
+    with pytest.raises(SetupError, match="row 1: `answer` is missing or empty"):
+        list(read_questions(path, [], need=("question", "answer")))
+
+
+def test_a_file_in_the_users_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_jsonl(tmp_path / "mine.jsonl", [{"prompt": "Hi", "completion": "Ho"}])
+    check(SynthConfig(dialogues="~/mine.jsonl"))
+
+
+def test_a_project_may_have_a_name_and_others(scraped):
+    page = next(d for d in read_jsonl(scraped.documents) if d["id"] == "wiki:Configuration.md")
+    line = max(page["text"].splitlines(), key=len)
+    names = {"alder": "Lockbook", "birch": "BRW", "cedar": "brindlewick", "dogwood": "XYZ"}
+    rows = [pair(f"What is thing {thing} of {name}?", "This.", line) for thing, name in names.items()]
+    with ChatServer(on_page(page["title"], rows)) as server:
+        manifest = run(by_api(server, project="Lockbook", aliases=["BRW"]), scraped)
+        assert "of Lockbook, as of" in server.bodies[0]["messages"][1]["content"]
+    assert manifest["project"] == "Lockbook"
+    assert [chat["messages"][0]["content"] for chat in page_qa_of(scraped)] == [row["question"] for row in rows[:3]]
+
+
+def test_what_is_held_out_is_counted_by_method(scraped):
+    manifest = run(SynthConfig(validation_share=0.5), scraped)
+    held = Counter(chat["method"] for chat in read_jsonl(scraped.chats) if chat["split"] == "validation")
+    assert manifest["counts"]["validation"] == dict(held)
+    assert 0 < sum(held.values()) < sum(manifest["counts"]["chats"].values())
+
+
+def test_what_a_file_says_of_its_pairs_stays_with_them(scraped, tmp_path):
+    path = tmp_path / "x.questions.jsonl"
+    write_jsonl(
+        path, [{"question": "What is brindlewick's port?", "answer": "7340.", "keywords": ["7340"], "kind": "what"}]
+    )
+    run(SynthConfig(questions=str(path)), scraped)
+    (chat,) = page_qa_of(scraped)
+    assert (chat["keywords"], chat["kind"]) == (["7340"], "what")
+
+
+def test_of_two_chats_with_one_question_the_first_is_trained_on(scraped, tmp_path):
+    run(SynthConfig(), scraped)
+    question = next(c["messages"][0]["content"] for c in read_jsonl(scraped.chats) if c["method"] == "page_instruction")
+    path = tmp_path / "x.questions.jsonl"
+    write_jsonl(path, [{"question": question, "answer": "Mine."}])
+    manifest = run(SynthConfig(questions=str(path)), scraped)
+    same = [c["messages"][1]["content"] for c in read_jsonl(scraped.chats) if c["messages"][0]["content"] == question]
+    assert same == ["Mine."] and manifest["counts"]["same_question"] == 1
+    # The file's own content counts: another one is another stage.
+    write_jsonl(path, [{"question": question, "answer": "Another."}])
+    run(SynthConfig(questions=str(path)), scraped)
+    assert [chat["messages"][1]["content"] for chat in page_qa_of(scraped)] == ["Another."]
+
+
+def test_coverage_is_of_documents_with_pairs_and_with_any_chat(scraped):
+    coverage = run(SynthConfig(), scraped)["coverage"]
+    chats = list(read_jsonl(scraped.chats))
+    for source, found in coverage.items():
+        ids = {d["id"] for d in read_jsonl(scraped.documents) if d["source"] == source}
+        with_pairs = ids & {chat["document_id"] for chat in chats if chat["method"] == "page_qa"}
+        with_any = ids & {chat["document_id"] for chat in chats}
+        assert found == {"documents": len(ids), "with pairs": len(with_pairs), "with any chat": len(with_any)}
+    assert coverage["code"]["with pairs"] < coverage["code"]["with any chat"] == coverage["code"]["documents"]
+
+
+def test_a_question_in_a_later_turn_of_an_own_dialogue_is_not_asked(scraped, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    turns = ["Hello.", "Hello, what can I do?", sample.questions("unknown")[0]["question"], "Ho."]
+    write_jsonl(path, [{"messages": [{"role": ("user", "assistant")[n % 2], "content": text}
+                                     for n, text in enumerate(turns)]}])  # fmt: skip
+    run(SynthConfig(dialogues=str(path)), scraped)
+    assert turns[2] not in [one["question"] for one in read_jsonl(questions_path(scraped))]

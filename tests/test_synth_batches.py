@@ -9,17 +9,16 @@ import json
 
 import pytest
 from chat_server import ChatServer, Reply, completion, error, pairs
-from test_synth_asking import GOOD, ask, no_waiting, on, page  # noqa: F401
+from synthesis import GOOD, MANY, ask, on, page, picky
 
 from ftlib.errors import SetupError
-from ftlib.synth import batches, money
+from ftlib.synth import SynthConfig, batches, money
 from ftlib.synth.batches import Pending
-from ftlib.synth.config import SynthConfig
 from ftlib.synth.journal import Journal
 from ftlib.synth.pairs import responses_path
 from ftlib.workspace import read_json
 
-MANY = [page(f"p{n}") for n in range(12)]
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.fixture(autouse=True)
@@ -204,3 +203,68 @@ def test_many_requests_are_several_batches(tmp_path, monkeypatch):
         notes = sorted(tmp_path.glob("batches/*.json"))
         assert [read_json(path)["state"] for path in notes] == ["collected"] * 3
         assert all(json.loads(line) for path in tmp_path.glob("batches/*.jsonl") for line in path.open())
+
+
+def test_what_the_server_takes_is_known_to_the_run_that_comes_back(tmp_path):
+    ends = iter([("expired", 4), ("completed", None)])
+    with ChatServer(picky({"formats": ["none"], "room": "max_tokens", "temperature": False})) as server:
+        answers = until_done(server, tmp_path, finish=lambda server: server.batches.finish(*next(ends)))
+        bodies = [line["body"] for name in server.batches.files for line in server.batches.lines(name)
+                  if "body" in line]  # fmt: skip
+        assert len(answers.rows) == 24 and sent(server) == [11, 7]
+        assert all("response_format" not in body and "temperature" not in body for body in bodies)
+
+
+def test_a_batch_holds_no_more_bytes_than_the_server_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "BYTES", 10_000)
+    with ChatServer(lambda *_: GOOD) as server:
+        come_back(server, tmp_path)
+        sizes = [len(server.batches.files[batch["input_file_id"]]) for batch in server.batches.batches.values()]
+    assert sum(sent(server)) == 11 and max(sizes) <= 10_000 and len(sizes) > 1
+    assert sizes[0] + sizes[1] > 10_000 and min(sizes[:-1]) > 5_000
+
+
+@pytest.mark.parametrize("status", ["validating", "in_progress", "finalizing", "cancelling"])
+def test_a_batch_is_waited_for_until_it_has_ended(tmp_path, status):
+    with ChatServer(lambda *_: GOOD) as server:
+        come_back(server, tmp_path)
+        server.batches.batches["batch_0"]["status"] = status
+        assert f"batch_0 is {status}" in come_back(server, tmp_path) and sent(server) == [11]
+        server.batches.batches["batch_0"]["status"] = "in_progress"
+        assert len(until_done(server, tmp_path).rows) == 24 and sent(server) == [11]
+
+
+def test_what_could_not_be_sent_twice_in_a_row_is_sent_once(tmp_path):
+    with ChatServer(lambda *_: GOOD) as server:
+        server.batches.faults += [("POST /v1/batches", Reply(error("oops"), 500), False)] * (2 * batches.TRIES)
+        assert "11 requests are not sent yet" in come_back(server, tmp_path)
+        come_back(server, tmp_path)
+        assert len(until_done(server, tmp_path).rows) == 24
+        assert sent(server) == [11] and set(server.charged.values()) == {1}
+
+
+def test_a_batch_that_was_noted_and_never_taken_is_not_sent_once_its_requests_are_answered(tmp_path):
+    with ChatServer(lambda *_: GOOD) as server:
+        server.batches.faults.append(("GET /v1/batches", Reply(error("no such path"), 404), False))
+        with pytest.raises(SetupError, match="takes no batch"):
+            ask(server, tmp_path, MANY, batch=True)
+        assert len(ask(server, tmp_path, MANY).rows) == 24
+        come_back(server, tmp_path)
+        assert sent(server) == []
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\x85"])
+def test_a_line_separator_inside_an_answer_ends_no_line_of_an_output_file(tmp_path, odd):
+    """As JSON allows, and as servers other than OpenAI's write it (pydantic's model_dump_json)."""
+    with ChatServer(lambda *_: completion(pairs(f"Q{odd}1?", "Q2?"))) as server:
+        come_back(server, tmp_path)
+        server.batches.finish()
+        output = server.batches.batches["batch_0"]["output_file_id"]
+        # The content itself is JSON in a string: the raw character in both.
+        rows = [json.loads(line) for line in server.batches.files[output].decode().splitlines()]
+        for one in rows:
+            message = one["response"]["body"]["choices"][0]["message"]
+            message["content"] = json.dumps(json.loads(message["content"]), ensure_ascii=False)
+        raw = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows)
+        server.batches.files[output] = raw.encode()
+        assert len(come_back(server, tmp_path).rows) == 24

@@ -333,3 +333,26 @@ def test_a_number_of_an_answer_stands_in_its_document(answer, made_up):
     document = {"source": "wiki", "path": "P.md", "title": "P", "text": page, "date": "2023-12-21T10:00:00Z"}
     left, removed = curate([row], {"d": document}, ["proj"])
     assert bool(left) == (not made_up) and len(removed["evidence"]) == bool(made_up)
+
+
+def test_the_first_pair_gives_way_to_the_users_own_question_too():
+    left, removed = curate([row("Which port has tide?")], {}, ["tide"], others=["which port has the tide"])
+    assert not left and len(removed["near-duplicates"]) == 1
+
+
+def test_the_title_is_evidence_and_a_number_of_the_question_may_be_said_again():
+    document = {"id": "x", "source": "docs", "path": "x.md", "title": "Moving the tide to port 8080", "text": "Later."}
+    rows = [
+        row("Where does tide move?", answer="To 8080.", evidence="the tide to port 8080", document_id="x", by="api"),
+        row("Is 42 a port of tide?", answer="42 is none.", evidence="the tide to port 8080", document_id="x", by="api"),
+    ]
+    assert curate(rows, {"x": document}, ["tide"])[0] == rows
+
+
+def test_other_wordings_of_a_question_that_is_only_asked_are_not_trained_on():
+    rows = [
+        row("Which host has tide-table?"),
+        row("On what machine does tide-table run?", of="Which host has tide-table?"),
+    ]
+    left, _ = curate(rows, {}, ["tide-table"], asked_only=["Which host has the tide-table?"])
+    assert left == []

@@ -98,3 +98,9 @@ def test_schemas_are_as_strict_mode_takes_them():
     }
     assert schema_of(PairInOtherWords)["required"][-1] == "paraphrases"
     assert schema_of(Verdict)["properties"]["supported"] == {"type": "boolean"}
+
+
+def test_a_pair_on_the_tag_of_thoughts_is_read():
+    two = [Pair(question="Q1?", answer="In <think> tags."), Pair(question="Q2?", answer="A.")]
+    written = json.dumps({"pairs": [item.model_dump() for item in two]})
+    assert read_items(written, Pair).items == two

@@ -26,7 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ftlib import chat, sample
+from ftlib import sample
 from ftlib.mixture import split_of
 from ftlib.similar import near_duplicates
 from ftlib.synth import money
@@ -41,6 +41,7 @@ from ftlib.synth.assembling import (
     questions_of,
     recitations,
     rejected,
+    user_turns,
 )
 from ftlib.synth.changed import changed_chats
 from ftlib.synth.config import SynthConfig, check
@@ -124,7 +125,7 @@ async def synth(
     names = list(dict.fromkeys([project, scraped["name"], scraped.get("full_name") or project, *config.aliases]))
 
     def curated(rows: Sequence[Row]) -> tuple[list[Row], dict[str, Removed]]:
-        others = [chat.question(one["messages"]) for one in yours]
+        others = user_turns(yours)
         by_id = {document["id"]: document for document in documents}
         return curate(rows, by_id, names, others=others, asked_only=questions_of(asked))
 
@@ -157,7 +158,7 @@ async def synth(
     chats, same_question = one_answer_a_question(chats)
     for one in chats:
         one["split"] = split_of(one["document_id"] or one["id"], config.validation_share)
-    shown = [chat.question(one["messages"]) for one in chats if one["method"] != "general"]
+    shown = user_turns([one for one in chats if one["method"] != "general"])
     trained = set(near_duplicates(questions_of(asked), shown))
     asked = [row for number, row in enumerate(asked) if number not in trained]
     write_jsonl(questions_path(workspace), asked)
@@ -201,7 +202,7 @@ async def _by_api(
     print("page_qa:", money.in_words(estimate, config))
     answers = await page_qa(chosen, project, config, api)
     rows, removed = curated(answers.rows)
-    if config.judge and rows:
+    if config.judge:
         rows, removed["judge"], verdicts = await judge(rows, project, config, api)
         answers.keys += verdicts.keys
         answers.unanswered += verdicts.unanswered

@@ -91,7 +91,7 @@ def last_paraphrases(rows: Sequence[Row], number: int) -> tuple[list[Row], list[
     for row in rows:
         if row.get("of") in there:
             wordings[row["of"]].append(row)
-    back = {row["id"] for group in wordings.values() for row in group[len(group) - number :]} if number else set()
+    back = {row["id"] for group in wordings.values() for row in group[-number:]} if number else set()
     names = ("id", "of", "question", "answer", "document_id", "kind")
     asked = [{name: row[name] for name in names} | {"set": "paraphrases"} for row in rows if row["id"] in back]
     return asked, [row for row in rows if row["id"] not in back]
@@ -152,3 +152,9 @@ def rejected(removed: Mapping[str, Removed]) -> list[Row]:
 
 def questions_of(rows: Sequence[Row]) -> list[str]:
     return [row["question"] for row in rows]
+
+
+def user_turns(chats: Documents) -> list[str]:
+    """All that users say in chats, one turn by one."""
+    turns = [message for one in chats for message in one["messages"]]
+    return [message["content"] for message in turns if message["role"] == "user"]

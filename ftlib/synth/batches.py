@@ -41,14 +41,18 @@ async def through_batches(requests: Sequence[Request], server: Server, journal: 
     under_way: set[str] = set()
     direct: set[str] = set()
     states = []
+    wanted = {request.key for request in requests if request.key not in journal}
     for path in sorted(folder.glob("*.json")):
         note = read_json(path)
-        # What the server takes was found out before the first batch.
-        server.dialect, server.tried = Dialect(**note["dialect"]), True
+        if requests and note["about"][0]["model"] == requests[0].model:
+            # What the server takes was found out before the first batch.
+            server.dialect, server.tried = Dialect(**note["dialect"]), True
+        if note["state"] == "noted" and not wanted & set(note["keys"]):
+            continue  # answered meanwhile, or nobody asks any more
         if note["state"] != "collected":
             states.append(await _collect(path, note, server, journal))
         direct |= set(note.get("direct", ()))
-        if note["state"] == "sent":
+        if note["state"] != "collected":
             under_way |= set(note["keys"])
     todo = [r for r in requests if r.key not in journal and r.key not in under_way and r.key not in direct]
     if todo and not server.tried:
@@ -161,7 +165,8 @@ async def _collect(path: Path, note: dict[str, Any], server: Server, journal: Jo
         if not file:
             continue
         async with server.client.files.with_streaming_response.content(file) as answer:
-            async for line in answer.iter_lines():
+            # Not iter_lines: a line separator of Unicode, which JSON may hold as it is, ends no line.
+            for line in (await answer.read()).split(b"\n"):
                 _take(line, batch.id, about, journal, direct)
     note |= {"state": "collected", "status": batch.status, "direct": direct}
     write_json(path, note)
@@ -173,7 +178,7 @@ async def _collect(path: Path, note: dict[str, Any], server: Server, journal: Jo
     return ""
 
 
-def _take(line: str, batch: str, about: dict[str, Any], journal: Journal, direct: list[str]) -> None:
+def _take(line: bytes, batch: str, about: dict[str, Any], journal: Journal, direct: list[str]) -> None:
     """One line of an output or error file."""
     if not line.strip():
         return

@@ -86,8 +86,12 @@ def check(config: SynthConfig) -> None:
         value, default = getattr(config, entry.name), entry.default
         if isinstance(default, bool) or not isinstance(default, (int, float)):
             continue
-        if not isinstance(value, (int, float)) or value < (low := least.get(entry.name, 0)):
-            raise SetupError(f"`{entry.name}` is {value!r}: give a number of at least {low}.")
+        kind = int if isinstance(default, int) else (int, float)
+        if not isinstance(value, kind) or value < (low := least.get(entry.name, 0)):
+            number = "a whole number" if kind is int else "a number"
+            raise SetupError(f"`{entry.name}` is {value!r}: give {number} of at least {low}.")
+    if isinstance(config.aliases, str):
+        raise SetupError(f"`aliases` is {config.aliases!r}: give a list of names, for example [{config.aliases!r}].")
     if config.validation_share >= 1:
         raise SetupError(f"`validation_share` is {config.validation_share}: give a share below 1.")
     if config.base_url and urlsplit(config.base_url).scheme not in ("http", "https"):

@@ -23,10 +23,14 @@ class Journal:
     def __init__(self, path: Path):
         self.path = path
         self._places: dict[str, int] = {}
-        self._file = path.open("a+b")
 
     def __enter__(self) -> Journal:
-        _lock(self._file, self.path)
+        self._file = self.path.open("a+b")
+        try:
+            _lock(self._file, self.path)
+        except SetupError:
+            self._file.close()
+            raise
         self._file.seek(0)
         place, whole = 0, True
         for line in self._file:

@@ -40,8 +40,7 @@ def price_of(model: str, config: SynthConfig) -> Sequence[float] | None:
     """Dollars for a million tokens in and out; None where nobody wrote them down. A dated name is its model's."""
     if model in config.prices:
         return config.prices[model]
-    known = [name for name in PRICES if model == name or model.startswith((f"{name}-2", f"{name}:2"))]
-    return PRICES[max(known, key=len)] if known else None
+    return next((PRICES[name] for name in PRICES if model == name or model.startswith(f"{name}-2")), None)
 
 
 def estimate(requests: Iterable[Request], journal: Journal, config: SynthConfig) -> dict[str, Any]:
@@ -51,7 +50,6 @@ def estimate(requests: Iterable[Request], journal: Journal, config: SynthConfig)
     and 0 for nothing left to ask. Repairs are not in it.
     """
     total, answered, characters, pairs = 0, 0, 0, 0
-    models: set[str] = set()
     documents: set[str] = set()
     seen: list[tuple[int, Request, Response]] = []
     for request in requests:
@@ -62,7 +60,6 @@ def estimate(requests: Iterable[Request], journal: Journal, config: SynthConfig)
         if response is None:
             characters += length
             pairs += request.wanted
-            models.add(request.model)
         else:
             answered += 1
             if len(seen) < 1000 and all(response.get("usage") or [None]):
@@ -81,7 +78,7 @@ def estimate(requests: Iterable[Request], journal: Journal, config: SynthConfig)
         "answered before": answered,
         "tokens in": tokens[0],
         "tokens out": tokens[1],
-        "dollars": dollars(tokens[0], tokens[1], models.pop() if models else config.model, config),
+        "dollars": dollars(tokens[0], tokens[1], config.model, config),
         "minutes": None if config.batch else ceil(left / config.concurrency) * each / 60,
         "measured": len(seen),
     }

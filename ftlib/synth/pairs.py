@@ -15,7 +15,7 @@ from ftlib.synth.batches import through_batches
 from ftlib.synth.config import SynthConfig
 from ftlib.synth.curation import Removed, Row, judged
 from ftlib.synth.journal import Journal
-from ftlib.synth.prompts import Request, halves, judge_request, pair_requests
+from ftlib.synth.prompts import Request, halves, judge_request, pair_requests, pairs_wanted
 from ftlib.synth.server import Server
 
 
@@ -65,13 +65,8 @@ def responses_path(root: Path) -> Path:
 
 def asked_about(documents: Sequence[Mapping[str, Any]], config: SynthConfig) -> list[Mapping[str, Any]]:
     """The documents that requests are made on: pages first, then pull requests, then code; the first `limit`."""
-    wanted = {
-        "wiki": config.pairs_per_page,
-        "docs": config.pairs_per_page,
-        "pull_request": config.pull_request_questions,
-        "code": config.code_questions,
-    }
-    chosen = [d for source, number in wanted.items() if number for d in documents if d["source"] == source]
+    sources = [source for source, number in pairs_wanted(config).items() if number]
+    chosen = [document for source in sources for document in documents if document["source"] == source]
     return chosen[: config.limit or None]
 
 
@@ -144,6 +139,8 @@ async def judge(rows: Sequence[Row], project: str, config: SynthConfig, api: Api
         if row.get("of") not in there:
             texts[row["document_id"], row["text"]].append(row)
     requests = [judge_request(text, group, project, config) for (_, text), group in texts.items()]
+    if config.judge_model not in ("", config.model):
+        api.server.forget()  # another model may take other forms
     answers = Answers()
     verdicts: dict[str, Any] = {}
     for outcome, group in zip(await api.outcomes(requests, "judge"), texts.values(), strict=True):

@@ -151,15 +151,21 @@ def task_of(document: Mapping[str, Any]) -> str:
     return "page" if kind == "pages" else kind
 
 
+def pairs_wanted(config: SynthConfig) -> dict[str, int]:
+    """How many pairs are asked for on a document, by its source; those to be asked about first come first."""
+    return {
+        "wiki": config.pairs_per_page,
+        "docs": config.pairs_per_page,
+        "pull_request": config.pull_request_questions,
+        "code": config.code_questions,
+    }
+
+
 def pair_requests(documents: Iterable[Mapping[str, Any]], project: str, config: SynthConfig) -> Iterator[Request]:
     """The requests for pairs, in the documents' order; a long document is cut, with pairs from every part."""
-    numbers = {
-        "page": config.pairs_per_page,
-        "code": config.code_questions,
-        "pull_request": config.pull_request_questions,
-    }
+    numbers = pairs_wanted(config)
     for document in documents:
-        if number := numbers[task_of(document)]:
+        if number := numbers.get(document["source"]):
             parts = cut_text(document["text"], document["source"], int(config.part_tokens * CHARACTERS_A_TOKEN))
             for part, text in enumerate(parts, 1):
                 yield _pair_request(document, text, (part, len(parts)), number, project, config)

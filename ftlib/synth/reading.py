@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 Item = TypeVar("Item", bound=BaseModel)
 
 _DECODER = json.JSONDecoder(strict=False)  # models write raw line breaks into strings
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.S)
+_THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.S)
 TRIES = 2000  # braces that begin no JSON, until a text is given up: each may cost a look at all that follows
 
 

@@ -85,7 +85,7 @@ class Unanswered(Exception):
 
 
 class Server:
-    """The client, and what is known of the server by now. Use as an async context."""
+    """The client, and what is known of the server by now."""
 
     def __init__(self, config: SynthConfig, api_key: str | None):
         import openai
@@ -104,14 +104,11 @@ class Server:
         # OpenAI's reasoning models take only the new name, most other servers only the old one.
         hosted = not config.base_url or ".openai." in config.base_url
         self.first_room = ROOMS[0 if hosted else 1]
-        self.dialect = Dialect(self.first_room)
-        self.tried = False
+        self.forget()
 
-    async def __aenter__(self) -> Server:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.client.close()
+    def forget(self) -> None:
+        """Find out anew what the server takes."""
+        self.dialect, self.tried, self.worked = Dialect(self.first_room), False, False
 
     async def ask(self, request: Request) -> Response:
         """One answer.
@@ -129,20 +126,29 @@ class Server:
         import openai
 
         create: Any = self.client.chat.completions.create  # its types know OpenAI's own models and fields
+        dialect, refused = self.dialect, set[Dialect]()
         while True:
-            began, dialect = time.monotonic(), self.dialect
+            began = time.monotonic()
             body = dialect.body(request)
             try:
                 # Fields that the client does not know (vLLM's) go beside those that it does.
                 more = {"extra_body": {name: body.pop(name) for name in request.extra}} if request.extra else {}
                 answer = await create(**body, **more)
-                return response_of(answer.model_dump(), time.monotonic() - began)
+                response = response_of(answer.model_dump(), time.monotonic() - began)
+                if not self.worked:
+                    self.dialect, self.worked = dialect, True
+                return response
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if dialect == self.dialect:  # else another request has found out meanwhile
-                    other = dialect.after(str(error), request, self.first_room)
-                    if other is None:
-                        raise Refused(_short(error)) from error
-                    self.dialect = other
+                refused.add(dialect)
+                if self.dialect not in refused:  # another request has found out meanwhile
+                    dialect = self.dialect
+                    continue
+                other = dialect.after(str(error), request, self.first_room)
+                if other is None:
+                    raise Refused(_short(error)) from error
+                # Once something worked, a refusal may be of this page alone: the others keep their form.
+                self.dialect = replace(self.dialect, cap=other.cap) if self.worked else other
+                dialect = other
             except openai.APITimeoutError as error:
                 raise Unanswered(f"no answer in {self.client.timeout} s") from error
             except openai.APIConnectionError as error:

@@ -98,6 +98,10 @@ def curate(
     twice = dict.fromkeys((number for number in again if number >= 0), "asked before in nearly these words")
     kept = near_duplicates([row["question"] for row in left], asked_only)
     twice |= dict.fromkeys(kept, "kept for 04_eval in nearly these words")
+    gone = {left[number]["id"] for number in twice}
+    for number, row in enumerate(left):
+        if row.get("of") in gone:
+            twice.setdefault(number, "other words for a question that went")
     removed["near-duplicates"] = [(left[number], reason) for number, reason in sorted(twice.items())]
     return [row for number, row in enumerate(left) if number not in twice], removed
 
