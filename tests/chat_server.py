@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.owner.latency + reply.wait)
         with self.owner.lock:
             self.owner.under_way -= 1
-        if self._answer(reply) and reply.status == 200 and reply.cut is None:
+        if self._answer(reply) and reply.status == 200 and reply.cut is None and b'"choices"' in reply.body:
             self.owner.charge(body)
 
     def _answer(self, reply: Reply) -> bool:

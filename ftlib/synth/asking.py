@@ -129,7 +129,9 @@ async def answer(request: Request, server: Server, journal: Journal) -> Outcome 
 async def _kept(request: Request, server: Server, journal: Journal, outcome: Outcome) -> Response | None:
     """The response to a request, on disk; None where the text is too long."""
     response = journal.get(request.key)
-    if response is None:
+    if response is not None:
+        server.answered = True
+    else:
         try:
             response = await server.ask(request)
         except TooLong as error:

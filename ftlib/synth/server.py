@@ -104,6 +104,7 @@ class Server:
         # OpenAI's reasoning models take only the new name, most other servers only the old one.
         hosted = not config.base_url or ".openai." in config.base_url
         self.first_room = ROOMS[0 if hosted else 1]
+        self.answered = False  # ever, in this run or one before
         self.forget()
 
     def forget(self) -> None:
@@ -133,10 +134,13 @@ class Server:
             try:
                 # Fields that the client does not know (vLLM's) go beside those that it does.
                 more = {"extra_body": {name: body.pop(name) for name in request.extra}} if request.extra else {}
-                answer = await create(**body, **more)
-                response = response_of(answer.model_dump(), time.monotonic() - began)
+                answer = (await create(**body, **more)).model_dump()
+                if answer.get("error") and not answer.get("choices"):  # OpenRouter's way, under a status of 200
+                    raise Unanswered(_short(answer["error"]))
+                response = response_of(answer, time.monotonic() - began)
                 if not self.worked:
                     self.dialect, self.worked = dialect, True
+                self.answered = True
                 return response
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 refused.add(dialect)
@@ -165,7 +169,9 @@ class Server:
 
     def _status(self, error: Any) -> NoReturn:
         message, status = _short(error), error.status_code
-        if status == 401 or status == 403:
+        if status in (403, 404) and self.answered:  # of this page alone: moderation, for example
+            raise Refused(f"{status}: {message}") from error
+        if status in (401, 403):
             raise SetupError(f"{self.address} does not accept the key ({status}: {message}). Mend the key.") from error
         if status == 402 or "insufficient_quota" in (error.code, error.type):
             raise SetupError(f"{self.address}: no money is left ({status}: {message}). What came is kept.") from error
