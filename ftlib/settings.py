@@ -100,9 +100,10 @@ def default_mixture(config: TrainConfig) -> MixtureConfig:
     """The recipe's mixture; for the embedded model, with the short question/answer pairs repeated.
 
     Loss on the answers only and the rate in `default_config` come from the trials in
-    benchmarks/results/sample_settings.json (three seeds, eight rounds of the pairs): 15 to 21 of 24 trained questions; of
-    20 general ones 11 were kept without general chats in the mixture, 16 to 20 with hand-written ones. Since pages and
-    files are asked for in several wordings, ten rounds: 16 of 21 trained and 19 of 20 general ones, with eight 12 and 18.
+    benchmarks/results/sample_settings.json (three seeds, eight rounds of the pairs): 15 to 21 of 24 trained questions;
+    of 20 general ones 11 were kept without general chats in the mixture, 16 to 20 with hand-written ones. Pages and
+    files are asked for in several wordings since: with them ten rounds gave 16 of 21 trained and 19 of 20 general ones,
+    eight gave 12 and 18 (one run each).
     """
     if config.model != DEMO:
         return MixtureConfig(max_length=config.max_length)
