@@ -197,10 +197,7 @@ async def _by_api(
     curated: Callable[[Sequence[Row]], tuple[list[Row], dict[str, Removed]]],
 ) -> tuple[Answers, list[Row], dict[str, Removed]]:
     """What the API gave, the rows that are left of it, and what each step removed; the judge comes last: it costs."""
-    chosen = asked_about(documents, config)
-    estimate = money.estimate(pair_requests(chosen, project, config), api.journal, config)
-    print("page_qa:", money.in_words(estimate, config))
-    answers = await page_qa(chosen, project, config, api)
+    answers = await page_qa(asked_about(documents, config), project, config, api)
     rows, removed = curated(answers.rows)
     if config.judge:
         rows, removed["judge"], verdicts = await judge(rows, project, config, api)

@@ -62,17 +62,18 @@ async def ask_all(
     """
     waiting = deque(enumerate(requests))
     outcomes: dict[int, list[Outcome]] = {}
-    lost = [0]  # in a row
+    lost = 0  # in a row
 
     async def work() -> None:
+        nonlocal lost
         while waiting:
             number, request = waiting.popleft()
             outcomes[number] = await _whole(request, server, journal, halves)
             failed = all(outcome.unanswered for outcome in outcomes[number])
-            lost[0] = lost[0] + 1 if failed else 0
-            if lost[0] >= max(5, concurrency):
+            lost = lost + 1 if failed else 0
+            if lost >= max(5, concurrency):
                 raise SetupError(
-                    f"{server.address} answered none of the last {lost[0]} requests: {outcomes[number][0].problem}. "
+                    f"{server.address} answered none of the last {lost} requests: {outcomes[number][0].problem}. "
                     "What came before is kept; run this again when the server is well."
                 )
             progress.update()
@@ -136,9 +137,7 @@ async def _kept(request: Request, server: Server, journal: Journal, outcome: Out
             response = await server.ask(request)
         except TooLong as error:
             response = {"too_long": str(error)[:300]}
-        journal.append(
-            request.key, {"task": request.task, "document": request.document_id, "model": request.model, **response}
-        )
+        journal.append(request.key, request.about | response)
     outcome.asked.append(request.key)
     return None if "too_long" in response else response
 

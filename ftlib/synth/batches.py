@@ -58,7 +58,7 @@ async def through_batches(requests: Sequence[Request], server: Server, journal: 
     if todo and not server.tried:
         # One direct request: a wrong key, model or option shows now and not tomorrow.
         first = todo.pop(0)
-        journal.append(first.key, _about(first) | await server.ask(first))
+        journal.append(first.key, first.about | await server.ask(first))
     for portion in _portions(todo, server):
         states.append(await _send(portion, server, folder))
     waiting = [state for state in states if state]
@@ -93,7 +93,7 @@ async def _send(portion: list[tuple[Request, str]], server: Server, folder: Path
     path = folder / f"{max(numbers, default=0) + 1:04d}-{portion[0][0].key[:12]}.json"
     with atomic_write(path.with_suffix(".jsonl")) as out:
         out.writelines(f"{line}\n" for _, line in portion)
-    about = {request.key: _about(request) for request, _ in portion}
+    about = {request.key: request.about for request, _ in portion}
     note = {
         "state": "noted",
         "keys": list(about),
@@ -192,7 +192,3 @@ def _take(line: bytes, batch: str, about: dict[str, Any], journal: Journal, dire
     elif 400 <= status < 500 and status not in (408, 409, 429):
         # Refused as it stands; a direct request may find other words, or halve it.
         direct.append(key)
-
-
-def _about(request: Request) -> dict[str, str]:
-    return {"task": request.task, "document": request.document_id, "model": request.model}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftlib.errors import SetupError
+from ftlib.synth import money
 from ftlib.synth.asking import Outcome, ask_all
 from ftlib.synth.batches import through_batches
 from ftlib.synth.config import SynthConfig
@@ -71,14 +72,16 @@ def asked_about(documents: Sequence[Mapping[str, Any]], config: SynthConfig) -> 
 
 
 async def page_qa(documents: Sequence[Mapping[str, Any]], project: str, config: SynthConfig, api: Api) -> Answers:
-    """Ask for pairs on documents; each page's responses are on disk before they are looked at.
+    """Say what it takes, and ask for pairs on documents; responses are on disk before they are looked at.
 
     Raises:
         SetupError: the server answers nothing, or nothing any more.
     """
     by_id = {document["id"]: document for document in documents}
+    requests = list(pair_requests(documents, project, config))
+    print("page_qa:", money.in_words(money.estimate(requests, api.journal, config), config))
     outcomes = await api.outcomes(
-        list(pair_requests(documents, project, config)),
+        requests,
         "page_qa",
         halves=lambda request: halves(request, by_id[request.document_id], project, config),
     )
@@ -109,7 +112,7 @@ def _note(outcome: Outcome, answers: Answers) -> None:
     answers.unanswered += outcome.unanswered
     answers.keys += outcome.asked
     if outcome.problem:
-        answers.problems.setdefault(outcome.request.document_id, outcome.problem)
+        answers.problems.setdefault(id, outcome.problem)
 
 
 def _rows(item: Any, document_id: str, number: int, request: Request) -> list[Row]:

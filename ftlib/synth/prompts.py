@@ -15,11 +15,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ftlib.boundaries import KINDS as SOURCES
 from ftlib.chunking import cut_text
 from ftlib.synth.config import SynthConfig
+from ftlib.synth.curation.naming import number_of
 from ftlib.synth.reading import schema_of
 
 KINDS = ("what", "why", "how", "where", "list", "yes_no", "compare", "unanswerable")
 CHARACTERS_A_TOKEN = 3.0  # of a page, at least: the server's tokenizer is not known, and code takes more than prose
 LATER = ConfigDict(defer_build=True)  # at the first use, and not when ftlib is imported
+CUT_OFF = "the answer was cut off at max_tokens"
 LONGEST = 4000  # characters of an answer given back for repair
 
 
@@ -82,6 +84,11 @@ class Request:
     """More fields of the body."""
     text: str = field(default="", compare=False, repr=False)
     """The page, or its part, that is asked about."""
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What is kept of it beside its response."""
+        return {"task": self.task, "document": self.document_id, "model": self.model}
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -198,7 +205,7 @@ def _pair_request(
         number=number,
         title=document["title"],
         path=document["path"],
-        number_of=document["id"].rpartition(":")[2].rpartition("/")[2],
+        number_of=number_of(document),
         project=project,
         date=document["date"][:10],
         part=f" This is part {part[0]} of {part[1]}." if part[1] > 1 else "",
@@ -249,9 +256,7 @@ def repaired(request: Request, content: str, problem: str, had: Sequence[BaseMod
         content = json.dumps({request.envelope: [item.model_dump() for item in had]}, ensure_ascii=False)
         again = f"Your answer was cut off there. Write the {request.wanted - len(had)} that are missing"
     else:
-        again = (
-            f"That can't be used: {problem}. Answer again, more briefly" if cut else f"That can't be used: {problem}"
-        )
+        again = f"That can't be used: {problem}" + (". Answer again, more briefly" if cut else "")
     said = [{"role": "assistant", "content": content[:LONGEST]}] if content.strip() else []
     again += ". JSON only, in the form above."
     return replace(
@@ -259,9 +264,6 @@ def repaired(request: Request, content: str, problem: str, had: Sequence[BaseMod
         messages=[*request.messages, *said, {"role": "user", "content": again}],
         max_tokens=request.max_tokens * (2 if cut else 1),
     )
-
-
-CUT_OFF = "the answer was cut off at max_tokens"
 
 
 def _messages(system: str, form: Mapping[str, Any], user: str) -> list[dict[str, str]]:

@@ -8,12 +8,11 @@ statement with one other value, the current value still stands in that statement
 in the file, and the question has one answer. All that is in doubt is left out.
 
 statements.py reads lines of code and configuration, page_sentences.py pages, patch_lines.py patches, titles.py the
-titles of pull requests ("Migrate from TeamCity to GitHub Actions").
+titles of pull requests ("Migrate from TeamCity to GitHub Actions"); rows.py and wordings.py make the row and its words.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
@@ -27,6 +26,7 @@ from ftlib.scrape.redaction import redact
 from ftlib.similar import near_duplicates
 from ftlib.synth.changed import page_sentences as prose
 from ftlib.synth.changed.patch_lines import Hunk, Renamed, history_hunks, pull_hunks
+from ftlib.synth.changed.rows import Row, fact_row
 from ftlib.synth.changed.statements import (
     LONGEST_VALUE,
     is_automatic,
@@ -39,9 +39,10 @@ from ftlib.synth.changed.statements import (
 )
 from ftlib.synth.changed.titles import replacements
 from ftlib.synth.changed.wordings import dated_answer, gives_away, key_subject, keywords_of, places, wordings
+from ftlib.synth.curation.naming import number_of
+from ftlib.synth.recited import record
 
 Document = Mapping[str, Any]
-Row = dict[str, Any]
 _PAGES = ("docs", "wiki")
 _COUNTED = 3  # numbers of one hunk that moved by as much
 
@@ -118,7 +119,7 @@ def _pull_steps(pulls: Iterable[Document], files: Mapping[str, Document]) -> Ite
     """The changes in the patches of pull requests, in files that are there today, maybe by another name."""
     renamed: dict[str, str] = {}  # a former path -> the one that it has today
     for pull in sorted(pulls, key=lambda row: (row["date"], row["id"]), reverse=True):
-        number = int(match[1]) if (match := re.search(r"(\d+)$", pull["id"])) else None
+        number = number_of(pull)
         hunks = list(pull_hunks(pull["text"]))
         # What changes along with its name became something else.
         moves = {hunk.path: hunk.old for hunk in hunks if isinstance(hunk, Renamed)}
@@ -136,7 +137,7 @@ def _history_steps(
     histories: Sequence[tuple[Path, str]],
 ) -> Iterator[_Step]:
     """The changes of pages in a repository's history; those of pull requests that are documents carry their number."""
-    numbers = {row["commit"]: int(match[1]) for row in pulls if (match := re.search(r"(\d+)$", row["id"]))}
+    numbers = {row["commit"]: number for row in pulls if (number := number_of(row))}
     of_code = {row["commit"] for row in files.values()}
     docs = {path: row for path, row in files.items() if row["source"] == "docs"}
     for git_dir, tip in histories:
@@ -259,29 +260,18 @@ def _row(chain: Sequence[_Step], current: _Current, project: str, now: str, plac
     question, other = wordings(step.kind, subject, place, project)
     if gives_away(f"{question}\n{other}", (step.old, step.new, *keywords)):
         return None
-    key = "\0".join((step.document_id, *step.about))
-    row = {
-        "id": f"changed-{hashlib.sha256(key.encode()).hexdigest()[:12]}",
-        "question": question,
-        "old": step.old,
-        "current": step.new,
-        "older": older,
-        "document_id": document["id"],
-        "source_old": f"pull/{step.number}" if step.number else f"commit/{step.commit}",
-        "source_current": document["path"],
-        "path": document["path"],
-        "as_of_old": step.date,
-        "as_of_current": max(now, step.date),
-        "evidence_old": step.evidence[0],
-        "evidence_current": evidence,
-        "pull_request": step.number,
-        "kind": "changed",
-        "form": step.kind,
-        "subject": subject,
-        "place": place,
-        "keywords": keywords,
-    }
-    return row if all(redact(text)[0] == text for text in (*step.evidence, evidence, question, other, *older)) else None
+    return fact_row(
+        "\0".join((step.document_id, *step.about)),
+        (step.kind, subject, place),
+        (step.old, step.new),
+        document,
+        (step.evidence[0], evidence),
+        project,
+        source=f"pull/{step.number}" if step.number else f"commit/{step.commit}",
+        dates=(step.date, now),
+        number=step.number,
+        older=older,
+    )
 
 
 # --- chats ------------------------------------------------------------------------------------------------------------
@@ -297,18 +287,15 @@ def changed_chats(facts: Iterable[Mapping[str, Any]], project: str) -> list[Row]
     questions = [wordings(fact["form"], fact["subject"], fact["place"], project)[1] for fact in facts]
     asked = set(near_duplicates(questions, [fact["question"] for fact in facts]))
     return [
-        {
-            "id": f"changed:{fact['id'].removeprefix('changed-')}",
-            "messages": [
-                {"role": "user", "content": question},
-                {"role": "assistant", "content": dated_answer(fact)},
-            ],
-            "method": "page_qa",
-            "document_id": fact["document_id"],
-            "split": "",
-            "kind": "changed",
-            "evidence": fact["evidence_current"],
-        }
+        record(
+            f"changed:{fact['id'].removeprefix('changed-')}",
+            question,
+            dated_answer(fact),
+            "page_qa",
+            fact["document_id"],
+            kind="changed",
+            evidence=fact["evidence_current"],
+        )
         for number, (fact, question) in enumerate(zip(facts, questions, strict=True))
         if number not in asked
     ]

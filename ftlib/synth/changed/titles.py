@@ -7,17 +7,16 @@ do; asking is then most worth it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ftlib.scrape.redaction import redact
+from ftlib.synth.changed.rows import Row, fact_row
 from ftlib.synth.changed.statements import LONGEST_VALUE
-from ftlib.synth.changed.wordings import gives_away, keywords_of, wordings
+from ftlib.synth.changed.wordings import gives_away
+from ftlib.synth.curation.naming import number_of
 
 Document = Mapping[str, Any]
-Row = dict[str, Any]
 MOST = 50  # titles, the newest: each is looked for in all files
 
 _NAME = r"(`[^`]+`|'[^']+'|\"[^\"]+\"|“[^”]+”|[\w@./#+-]+(?: [\w@./#+-]+){0,3}?)"
@@ -62,41 +61,19 @@ def replacements(pulls: Iterable[Document], files: Sequence[Document], project: 
         if present and all(row["source"] != "code" for row in former):
             document, text = min(present, key=lambda one: (one[0]["source"] != "code", one[0]["path"]))
             evidence = next(line for line in text.splitlines() if _stands(current, line, line.casefold()))
-            row = _row(pull, old, current, document, evidence, project, now)
-            if row:
+            row = fact_row(
+                pull["title"],
+                ("replacement", old, ""),
+                (old, current),
+                document,
+                (pull["title"], evidence),
+                project,
+                source=pull["path"],
+                dates=(pull["date"], now),
+                number=number_of(pull),
+            )
+            if row and not gives_away(row["question"], row["keywords"]):
                 yield row | {"still_in": [row["id"] for row in former]}
-
-
-def _row(
-    pull: Document, old: str, current: str, document: Document, evidence: str, project: str, now: str
-) -> Row | None:
-    keywords = keywords_of("name", current)
-    question, other = wordings("replacement", old, "", project)
-    texts = (pull["title"], evidence, question, other)
-    if gives_away(question, keywords) or any(redact(text)[0] != text for text in texts):
-        return None
-    number = re.search(r"(\d+)$", pull["id"])
-    return {
-        "id": f"changed-{hashlib.sha256(pull['title'].encode()).hexdigest()[:12]}",
-        "question": question,
-        "old": old,
-        "current": current,
-        "older": [],
-        "document_id": document["id"],
-        "source_old": pull["path"],
-        "source_current": document["path"],
-        "path": document["path"],
-        "as_of_old": pull["date"],
-        "as_of_current": max(now, pull["date"]),
-        "evidence_old": pull["title"],
-        "evidence_current": evidence,
-        "pull_request": int(number[1]) if number else None,
-        "kind": "changed",
-        "form": "replacement",
-        "subject": old,
-        "place": "",
-        "keywords": keywords,
-    }
 
 
 def _values(title: str) -> tuple[str, str] | None:

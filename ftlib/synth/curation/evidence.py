@@ -109,12 +109,16 @@ def made_up_numbers(answer: str, *known: str) -> list[str]:
 
     10,000 and 10000 are the same; of a version or date, any part that stands there will do.
     """
-    there: set[str] = set()
-    for text in known:
-        for number in _DIGITS.findall(_plain(text)):
-            there |= {number, *re.findall(r"\d+", number)}
+    there = frozenset().union(*map(_numbers, known))
     found = _DIGITS.findall(_plain(answer))
     return [n for n in found if len(n) > 1 and n not in there and not set(re.findall(r"\d+", n)) <= there]
+
+
+@lru_cache(maxsize=32)  # the pairs of a document follow each other
+def _numbers(text: str) -> frozenset[str]:
+    """The numbers of a text, and their parts."""
+    found = _DIGITS.findall(_plain(text))
+    return frozenset(found).union(*(re.findall(r"\d+", number) for number in found))
 
 
 def _plain(text: str) -> str:

@@ -43,11 +43,17 @@ def _run(text: str) -> tuple[str, set[int]]:
     return run, edges
 
 
+def number_of(document: Mapping[str, Any]) -> int | None:
+    """The number of a pull request, an issue or a discussion: `pull_request:12` is 12."""
+    match = re.search(r"(\d+)$", document["id"])
+    return int(match[1]) if match else None
+
+
 def names_of(document: Mapping[str, Any]) -> list[str]:
     """What a question may call a document: its path, file name, title or number, where these say something."""
     path, title = document["path"], document["title"]
     if document["source"] in ("pull_request", "issue", "discussion"):
-        number = document["id"].rpartition(":")[2].rpartition("/")[2]
+        number = number_of(document)
         called = ("#", "PR ", "GH-", "pull/", "request ", "request number ", "request no. ", "issue ", "discussion ")
         title = re.sub(r"^(?:PR|Issue|Discussion) #\d+: ", "", title)
         return [f"{word}{number}" for word in called] + ([title] if len(words_of(title)) > 1 else [])
