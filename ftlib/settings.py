@@ -59,10 +59,12 @@ class TrainConfig:
     """QLoRA: the base in 4 bits (bitsandbytes)."""
     packing: bool = True
     """Several rows in one sequence of max_length, kept apart by position; by Unsloth only on a GPU."""
-    gradient_checkpointing: bool = True
-    """Recompute activations in the backward pass: less memory, a third more work."""
-    backend: Literal["unsloth", "trl"] = "unsloth"
-    """unsloth, or trl: plain TRL + PEFT, the reference."""
+    checkpoint_layers: int = -1
+    """Decoder layers whose activations are computed again in the backward pass: less memory, up to a third more work;
+    -1: all, 0: none. `planner.fit` takes the fewest that the card allows. Plain TRL: all or none."""
+    backend: Literal["auto", "compiled", "unsloth", "trl"] = "auto"
+    """compiled: transformers + PEFT in compiled blocks; unsloth; trl: plain TRL + PEFT, the reference; auto: compiled
+    where card and model allow, else unsloth."""
     save_steps: int = 200
     """Steps between checkpoints, from which an interrupted run goes on; 0 for none."""
     adapter_scale: float = 1.0
@@ -92,7 +94,7 @@ def default_config(model: str, machine: runtime.Accelerator) -> TrainConfig:
         # Sample, two CPU cores, of 21 trained and 20 general questions: 15 and 18 at scale 1, 14 and 19 at 0.8, 11 and
         # 20 at 0.7, 7 and 20 at 0.6. So small a model forgets quickly.
         adapter_scale=0.8,
-        gradient_checkpointing=False,
+        checkpoint_layers=0,
     )
 
 
@@ -117,8 +119,12 @@ def check_config(config: TrainConfig) -> None:
         raise SetupError(f"lora_r={config.lora_r}: the rank must be at least 1.")
     if config.max_length < 16:
         raise SetupError(f"max_length={config.max_length} is too short for a row; use at least 16.")
-    if config.backend not in ("unsloth", "trl"):
-        raise SetupError(f"backend={config.backend!r} is unknown: use 'unsloth' or 'trl'.")
+    if config.backend not in ("auto", "compiled", "unsloth", "trl"):
+        raise SetupError(f"backend={config.backend!r} is unknown: use 'auto', 'compiled', 'unsloth' or 'trl'.")
+    if config.backend == "trl" and config.checkpoint_layers > 0:
+        raise SetupError("Plain TRL recomputes all layers or none: set checkpoint_layers to -1 or 0.")
+    if config.backend == "compiled" and (config.load_in_4bit or config.lora_dropout):
+        raise SetupError("backend='compiled' takes neither 4-bit weights nor dropout: set backend='unsloth'.")
     if not 0 < config.adapter_scale <= 1:
         raise SetupError(f"adapter_scale={config.adapter_scale}: it must be above 0, and 1 at most.")
     if config.max_steps < 0 or config.num_train_epochs <= 0:

@@ -20,13 +20,13 @@ from typing import Any
 from ftlib import runtime
 from ftlib.errors import SetupError
 from ftlib.mixture import Mixture, Order
-from ftlib.models import load_tokenizer, model_not_found, model_path
+from ftlib.models import load_tokenizer
 from ftlib.progress import count_tokens_by_step, show_training
 from ftlib.rows import longest
 from ftlib.settings import TrainConfig, check_config, default_config, default_mixture
+from ftlib.training import backends, batches, compiled
 from ftlib.workspace import plain, write_json, write_jsonl
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 __all__ = [
     "TrainConfig",
     "build_trainer",
@@ -49,69 +49,10 @@ def load_model(config: TrainConfig) -> tuple[Any, Any]:
     """
     check_config(config)
     runtime.quiet_libraries()
-    # Unsloth patches transformers, trl and peft, and must come before them.
-    FastLanguageModel = _unsloth() if config.backend == "unsloth" else None
-    import torch
-
-    tokenizer = load_tokenizer(config.model, config.chat_template)
-    on_gpu = torch.cuda.is_available()
-    dtype = torch.bfloat16 if on_gpu and config.precision == "bf16" else torch.float32
-    lora = {
-        "r": config.lora_r,
-        "lora_alpha": config.lora_alpha,
-        "lora_dropout": config.lora_dropout,
-        "use_rslora": config.use_rslora,
-        "target_modules": list(PROJECTIONS),
-        "bias": "none",
-    }
-    try:
-        if FastLanguageModel is not None:
-            model, _ = FastLanguageModel.from_pretrained(
-                model_path(config.model),
-                max_seq_length=config.max_length,
-                dtype=dtype,
-                load_in_4bit=config.load_in_4bit,
-            )
-            model = FastLanguageModel.get_peft_model(
-                model,
-                use_gradient_checkpointing="unsloth" if config.gradient_checkpointing else False,
-                random_state=config.seed,
-                max_seq_length=config.max_length,
-                **lora,
-            )
-        else:
-            model = _plain_model(config, dtype, lora)
-    except OSError as error:
-        raise model_not_found(config.model, error) from error
-    return model, tokenizer
-
-
-def _unsloth() -> Any:
-    try:
-        from unsloth import FastLanguageModel
-    except ImportError as error:
-        raise SetupError(
-            f"Unsloth can't be imported ({error}). `pip install 'ftlib[unsloth]'`, or set backend='trl'."
-        ) from error
-    return FastLanguageModel
-
-
-def _plain_model(config: TrainConfig, dtype: Any, lora: dict[str, Any]) -> Any:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, set_seed
-
-    extra = {}
-    if config.load_in_4bit:
-        extra["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
-        )
-    device = {"": 0} if torch.cuda.is_available() else None
-    base = AutoModelForCausalLM.from_pretrained(model_path(config.model), dtype=dtype, device_map=device, **extra)
-    if config.gradient_checkpointing:
-        base.enable_input_require_grads()
-    set_seed(config.seed)
-    return get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+    model, path = backends.load(config)
+    model.ftlib_path = path
+    print(f"{path['backend']} ({path['why']}), attention: {path['attention']}")
+    return model, load_tokenizer(config.model, config.chat_template)
 
 
 def build_trainer(
@@ -141,9 +82,13 @@ def build_trainer(
             f"A row has {length} tokens, max_length is {config.max_length}: build the mixture with the same."
         )
     on_gpu = torch.cuda.is_available()
-    # Unsloth has no path for packed rows on a CPU. Packing sorts rows by length, which would undo the order.
-    packing = config.packing and (on_gpu or config.backend == "trl") and order != "raw_then_chat"
+    path = model.ftlib_path
+    in_order = order == "raw_then_chat"
+    # Unsloth has no path for packed rows on a CPU. TRL's packing sorts rows by length, which would undo the order.
+    packing = config.packing and (on_gpu or path["backend"] != "unsloth") and not in_order
     sampling = "random" if packing else "group_by_length"
+    if config.packing and in_order and path["backend"] == "compiled":
+        rows = batches.pack_in_order(rows, config.max_length)
     wanted = {
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler_type,
@@ -159,17 +104,21 @@ def build_trainer(
         "max_length": config.max_length,
         "packing": packing,
         "packing_strategy": "bfd",
-        "gradient_checkpointing": config.gradient_checkpointing,
+        # On the compiled path the layers see to it themselves.
+        "gradient_checkpointing": config.checkpoint_layers != 0 and path["backend"] != "compiled",
         "seed": config.seed,
         "data_seed": config.seed,
         # Without packing, rows of like length share a batch, so that little of it is padding.
-        "train_sampling_strategy": sampling if order != "raw_then_chat" else "sequential",
+        "train_sampling_strategy": "sequential" if in_order else sampling,
     }
     arguments = SFTConfig(
         output_dir=str(folder / "checkpoints"),
         use_cpu=not on_gpu,
         fp16=False,
-        logging_steps=1,
+        # Reading the loss makes the host wait for the card, which a step of a small model is too short for.
+        logging_steps=10 if path.get("cuda_graph") else 1,
+        # It would put the mean of the steps before in place of a loss that is not a number.
+        logging_nan_inf_filter=False,
         report_to="none",
         save_strategy="steps" if config.save_steps else "no",
         save_steps=config.save_steps or 500,
@@ -181,9 +130,12 @@ def build_trainer(
         **wanted,
     )
     dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
-    dataset = dataset.select_columns(["input_ids", "labels"])
+    names = ("input_ids", "labels", "seq_lengths")
+    dataset = dataset.select_columns([name for name in names if name in dataset.column_names])
     trainer = SFTTrainer(model=model, processing_class=tokenizer, args=arguments, train_dataset=dataset)
-    if config.backend == "trl" and not on_gpu:
+    if path["backend"] == "compiled":
+        compiled.attach(trainer, config.max_length)
+    elif path["backend"] == "trl" and not on_gpu:
         # TRL 1.15's own loss is a Triton kernel, which has no CPU; transformers' gives the same number. As TRL's, it
         # must run without a KV cache: with one, transformers takes packed rows for a single text.
         def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:

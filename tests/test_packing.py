@@ -33,7 +33,7 @@ CONFIG = TrainConfig(
     optim="adamw_torch_fused",
     precision="fp32",
     packing=True,
-    gradient_checkpointing=False,
+    checkpoint_layers=0,
     backend="trl",
     save_steps=0,
 )
@@ -286,7 +286,7 @@ def test_a_step_on_a_batch_is_the_step_on_its_rows(config, loaded, mixture, tmp_
 
     settings = replace(
         config,
-        gradient_checkpointing=checkpointing,
+        checkpoint_layers=-1 if checkpointing else 0,
         gradient_accumulation_steps=2,
         max_steps=1,
         max_grad_norm=1e9,  # no clipping

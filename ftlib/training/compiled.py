@@ -1,0 +1,144 @@
+"""The fast path: plain transformers + PEFT, its decoder layers compiled at one fixed shape.
+
+Measured beside Unsloth and plain TRL in benchmarks/train.py. What it does: `attention` and `lora` in the layers, each
+layer compiled once for all (`torch.compile` takes some 15 s), as many of them recomputed in the backward pass as memory
+demands, `cross_entropy` at the end, batches of one shape, and for small models the whole step as one CUDA graph.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from ftlib.training import attention, lora
+from ftlib.training.batches import IGNORE, fixed_shape
+from ftlib.training.cross_entropy import linear_cross_entropy
+
+# What is known to be: embedding, layers of causal attention over all earlier tokens, norm, linear head; no more.
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+# Below, a step is one CUDA graph: its kernels are shorter than their launches. Above, they are not, and the memory that
+# a graph keeps for itself is missed.
+GRAPH_WEIGHTS = 1e9
+
+
+def obstacle(model_config: Any, max_length: int) -> str:
+    """Why a model can't take this path; "" where it can."""
+    kind = getattr(model_config, "model_type", "unknown")
+    if kind not in MODEL_TYPES:
+        return f"models of type {kind} are not known to it"
+    if (getattr(model_config, "sliding_window", None) or max_length) < max_length:
+        return f"attention looks back {model_config.sliding_window} tokens only, max_length is {max_length}"
+    return ""
+
+
+def prepare(model: Any, checkpoint_layers: int) -> dict[str, Any]:
+    """Turn a PEFT model into one whose forward takes packed batches and returns their loss.
+
+    Args:
+        checkpoint_layers: decoder layers whose activations are computed again in the backward pass; -1 for all.
+
+    Returns:
+        what was done, for the run's record.
+    """
+    import torch
+
+    attention.register()
+    causal = model.get_base_model()
+    causal.set_attn_implementation(attention.NAME)
+    fused = lora.fuse(model)
+    layers = causal.model.layers
+    again = len(layers) if checkpoint_layers < 0 else min(checkpoint_layers, len(layers))
+    for number, layer in enumerate(layers):
+        layer.gradient_checkpointing = number < again
+        # No state of a random generator to restore: there is no dropout.
+        layer._gradient_checkpointing_func = partial(
+            torch.utils.checkpoint.checkpoint, use_reentrant=False, preserve_rng_state=False
+        )
+    on_gpu = next(causal.parameters()).is_cuda
+    if on_gpu:
+        # A layer has a graph for each of: training and not, one document a row and several, recomputed and not.
+        torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
+        for layer in layers:
+            layer.compile(dynamic=False)
+    usual = causal.forward
+
+    def forward(*args: Any, starts: Any = None, items: Any = None, **inputs: Any) -> Any:
+        if items is None:
+            return usual(*args, **inputs)
+        return {"loss": packed_loss(causal, inputs, starts, items)}
+
+    causal.forward = forward
+    small = sum(weight.numel() for weight in model.parameters()) < GRAPH_WEIGHTS
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return {
+        "compiled": on_gpu,
+        "fused_lora_layers": fused,
+        "checkpointed_layers": again,
+        "layers": len(layers),
+        "cuda_graph": on_gpu and small and alone and not again,
+    }
+
+
+def packed_loss(causal: Any, inputs: dict[str, Any], starts: Any, items: Any) -> Any:
+    """Sum of the losses of a batch of `batches.fixed_shape` over `items`, the number of labels of the whole step.
+
+    Args:
+        starts: the batch's, or None where each row is one document.
+    """
+    import torch
+
+    mask = None if starts is None else attention.documents_mask(starts)
+    hidden = causal.model(
+        input_ids=inputs["input_ids"], position_ids=inputs["position_ids"], attention_mask=mask, use_cache=False
+    ).last_hidden_state
+    following = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORE)
+    head = causal.lm_head.weight
+    return linear_cross_entropy(hidden.flatten(0, 1).to(head.dtype), head, following.flatten(), 1.0 / items)
+
+
+def attach(trainer: Any, length: int) -> None:
+    """Have a trainer of packed rows send batches of one shape through the model's packed forward.
+
+    Args:
+        length: tokens of a sequence.
+    """
+    from ftlib.training.graphed import graph_steps
+
+    graph = trainer.model.ftlib_path["cuda_graph"]
+    trainer.train_dataset = trainer.train_dataset.with_format("numpy")
+    rows = trainer.args.per_device_train_batch_size
+    padding = trainer.processing_class.pad_token_id
+    # A graph is recorded for one kind of attention, which must then be the one that every batch can take.
+    trainer.data_collator = partial(
+        fixed_shape, length=length, rows=rows, pad_token_id=padding, causal_where_possible=not graph
+    )
+
+    def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
+        items = more.get("num_items_in_batch")
+        if items is None:
+            items = (inputs["labels"][:, 1:] != IGNORE).sum()
+        # A batch of padding alone must give 0 and not 0 / 0.
+        loss = model(**inputs, items=items.clamp(min=1))["loss"]
+        # DDP takes the mean of the gradients; `items` counts the labels of all processes.
+        return loss * trainer.accelerator.num_processes
+
+    trainer.compute_loss = compute_loss
+    _spare_the_host(trainer)
+    if graph:
+        graph_steps(trainer)
+
+
+def _spare_the_host(trainer: Any) -> None:
+    """Keep the trainer from walking through all modules several times a step, which takes 30 ms at 30 layers of LoRA.
+
+    What it walks for: an estimate of operations that nobody reads (`flops` has a better one), and the list of weights
+    whose gradients are clipped, which does not change.
+    """
+    import torch
+
+    weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    trainer.floating_point_ops = lambda inputs: 0
+    trainer._clip_grad_norm = lambda model: torch.nn.utils.clip_grad_norm_(
+        weights, trainer.args.max_grad_norm, foreach=True
+    )
