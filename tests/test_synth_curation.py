@@ -290,10 +290,10 @@ def test_the_judge_is_strict_and_paraphrases_follow_their_pair():
     ["[", "](", "<a", "1.", "> ", "`", "a/", " ", "a", "_a", "not a", "…", "&", "-", "1,", "=", "~~~\n", "日", "the "],
 )
 def test_hostile_pages_take_linear_time(text):
-    began = time.perf_counter()
+    began = time.process_time()
     has_evidence("This is some evidence that stands nowhere here at all, nor there, not once in 12", text * 50_000)
     points_outside(f"this file {text * 5_000} this code")
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_large_page_with_many_passages_takes_less_than_a_second():
@@ -306,9 +306,9 @@ def test_a_large_page_with_many_passages_takes_less_than_a_second():
             passage[20] = "zzzzz"
     page = " ".join(words)
     assert len(page) > 290_000
-    began = time.perf_counter()
+    began = time.process_time()
     assert sum(has_evidence(" ".join(passage), page) for passage in passages) == 10
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ def server():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [shutil.which("transformers", path=str(Path(sys.executable).parent)) or "transformers", "serve", model]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    # So small a model is many times slower on several threads where the cores are shared.
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)],
         env=environment,

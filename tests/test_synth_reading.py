@@ -78,10 +78,10 @@ def test_wrong_items_are_counted_and_the_others_kept():
     ],
 )
 def test_what_can_not_be_read_says_why_and_takes_no_time(content, problem):
-    began = time.perf_counter()
+    began = time.process_time()
     reading = read_items(content, Pair)
     assert not reading.items and problem in reading.problem
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_schemas_are_as_strict_mode_takes_them():
