@@ -28,7 +28,7 @@ def notebook(name):
     return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
 
 
-def execute(*args, timeout=900):
+def execute(*args, timeout=3600):
     """The runner as `make run` calls it; returns its exit status and output."""
     done = subprocess.run(
         [sys.executable, str(NOTEBOOKS / "run.py"), *args],
