@@ -20,7 +20,7 @@ UNSLOTH_CPU := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 UNSLOTH_CPU_NEEDS := tyro hf_transfer cut_cross_entropy
 # The client's other major version, beside the installed one: ftlib works with both.
 OPENAI_2 := .venv/openai-2
-# Two processes, file by file: the notebooks' tests, which tests/conftest.py puts first, and the others beside them.
+# Two processes, file by file: the executed notebooks, which tests/conftest.py puts first, and the others beside them.
 # What measures the time of an import goes alone, at the end.
 ALONE := tests/test_imports.py
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -17,8 +17,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
 def pytest_collection_modifyitems(config, items):
     """Side by side, the file that takes longest comes first, and the others fill the time beside it."""
     if hasattr(config, "workerinput"):
-        longest = {item.path for item in items if item.get_closest_marker("notebooks")}
-        items.sort(key=lambda item: item.path not in longest)
+        items.sort(key=lambda item: item.get_closest_marker("notebooks") is None)
 
 
 @pytest.fixture
