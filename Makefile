@@ -10,8 +10,7 @@ WORKSPACE ?=
 # Read from the environment, so that no shell takes the quotes out of a value.
 export SET ?=
 BIN := .venv/bin
-# Compiling all of torch and transformers takes most of a minute; Python compiles what is used at its first import.
-PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 # Versions that are known to work together. Elsewhere pip picks within pyproject's ranges.
 TORCH_CPU := torch==2.13.0
