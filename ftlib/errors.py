@@ -1,4 +1,4 @@
-"""The one exception of ftlib: something the user can put right, said in one message."""
+"""The exceptions of ftlib: something the user can put right, said in one message."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ class SetupError(Exception):
     def _render_traceback_(self) -> list[str]:
         # IPython's hook for an exception that renders itself.
         return [f"{type(self).__name__}: {self}"]
+
+
+class OutOfMemory(SetupError):
+    """Training does not fit the card."""
+
+
+class LossIsNaN(SetupError):
+    """The loss is not a number any more, and the adapter neither."""

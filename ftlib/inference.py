@@ -125,7 +125,8 @@ def token_loss(model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int,
         ids = torch.tensor([row["input_ids"] + [pad_token_id] * (width - len(row["input_ids"])) for row in batch])
         labels = torch.tensor([row["labels"] + [chat.IGNORE] * (width - len(row["labels"])) for row in batch])
         mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in batch])
-        with torch.inference_mode():
+        # Not inference_mode: what a model caches under it (rotary tables) could not be trained through afterwards.
+        with torch.no_grad():
             logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, :-1]
             target = labels[:, 1:].to(model.device)
             total += float(

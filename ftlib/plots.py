@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BASE, TUNED, GREY = "#8a8f98", "#2563c9", "#c9ccd1"
+BASE, TUNED, GREY, INK = "#8a8f98", "#2563c9", "#c9ccd1", "#33373d"
+HELD_OUT = {"chat": "held-out chat", "raw": "held-out raw", "general": "general answers"}
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:
@@ -113,9 +114,13 @@ def budget(tokens: Mapping[str, int]) -> Any:
     return figure
 
 
-def loss_curve(log: Sequence[Mapping[str, Any]]) -> Any:
-    """Training loss by step, with its running mean over a tenth of the steps."""
-    figure, axes = _figure(7, 3)
+def loss_curve(log: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]] = ()) -> Any:
+    """Training loss by step with its running mean over a tenth of the steps, and the held-out losses beside it.
+
+    Args:
+        measured: step and validation (by group: loss) of each measurement.
+    """
+    figure, axes = _figure(7, 3.2)
     steps, losses = [entry["step"] for entry in log], [entry["loss"] for entry in log]
     width = max(1, len(losses) // 10)
     means = [
@@ -124,10 +129,16 @@ def loss_curve(log: Sequence[Mapping[str, Any]]) -> Any:
     ]
     axes.plot(steps, losses, color=GREY, linewidth=1, label="each step")
     axes.plot(steps, means, color=TUNED, linewidth=2, label=f"mean of {width} steps")
+    for (name, label), style in zip(HELD_OUT.items(), ("-", "--", ":"), strict=True):
+        points = [(e["step"], e["validation"][name]["loss"]) for e in measured if name in e["validation"]]
+        if points:
+            axes.plot(
+                *zip(*points, strict=True), style, color=INK, linewidth=1.2, marker="o", markersize=3, label=label
+            )
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats a token)")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
     return figure
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -28,23 +29,28 @@ def counted(items: Iterable[Any], what: str) -> Iterator[Any]:
 
 @dataclass
 class TokenCount:
-    """Real tokens of the batches that were trained on, padding left out."""
+    """Real tokens of the batches that were trained on, padding left out; and what the last batches were made of."""
 
     tokens: int = 0
+    paused: float = 0.0
+    """Seconds in which nothing was trained: measurements."""
+    recent: deque[list[dict[str, Any]]] = field(default_factory=deque)
 
 
 def count_tokens_by_step(trainer: Any) -> TokenCount:
     """Count a batch when a step takes it: the loader collates one ahead, and `max_steps` may end before its turn."""
     collate, step = trainer.data_collator, trainer.training_step
-    waiting: deque[int] = deque()
-    count = TokenCount()
+    waiting: deque[list[dict[str, Any]]] = deque()
+    count = TokenCount(recent=deque(maxlen=trainer.args.logging_steps * trainer.args.gradient_accumulation_steps))
 
     def collating(features: list[dict[str, Any]]) -> Any:
-        waiting.append(sum(len(feature["input_ids"]) for feature in features))
+        waiting.append(features)
         return collate(features)
 
     def stepping(*args: Any, **more: Any) -> Any:
-        count.tokens += waiting.popleft()
+        features = waiting.popleft()
+        count.tokens += sum(len(feature["input_ids"]) for feature in features)
+        count.recent.append(features)
         return step(*args, **more)
 
     trainer.data_collator, trainer.training_step = collating, stepping
@@ -79,3 +85,60 @@ def show_training(trainer: Any, count: TokenCount) -> None:
         if isinstance(callback, (PrinterCallback, ProgressCallback)) or "Notebook" in type(callback).__name__:
             trainer.remove_callback(callback)
     trainer.add_callback(Bar())
+
+
+def note_totals(trainer: Any, count: TokenCount) -> None:
+    """Write tokens and seconds of the whole run so far into each entry of the trainer's history.
+
+    Checkpoints hold the history, so that the totals go on with an interrupted run.
+    """
+    from transformers import TrainerCallback
+
+    class Totals(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            before: dict[str, Any] = next((entry for entry in reversed(state.log_history) if "tokens" in entry), {})
+            self.tokens, self.seconds = before.get("tokens", 0), before.get("seconds", 0.0)
+            self.began = time.perf_counter() - count.paused
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if "loss" in (logs or {}):
+                elapsed = round(self.seconds + time.perf_counter() - self.began - count.paused, 3)
+                state.log_history[-1] |= {"tokens": self.tokens + count.tokens, "seconds": elapsed}
+
+    trainer.add_callback(Totals())
+
+
+def live_plot(every: float = 10.0) -> Callable[[Any], None] | None:
+    """In a notebook, what draws a trainer's losses so far, in one picture that it replaces; elsewhere None.
+
+    Args:
+        every: seconds between two pictures, at least.
+    """
+    try:
+        from IPython import get_ipython  # type: ignore[attr-defined]
+    except ImportError:
+        return None
+    shell = get_ipython()
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    from IPython.display import Image, display
+
+    from ftlib import plots, report
+    from ftlib.training.record import curves
+
+    handle: Any = None
+    last = 0.0
+
+    def draw(state: Any) -> None:
+        nonlocal handle, last
+        steps, measured = curves(state.log_history)
+        if not steps or time.monotonic() - last < every:
+            return
+        last = time.monotonic()
+        picture = Image(report.png(plots.loss_curve(steps, measured)))
+        if handle is None:
+            handle = display(picture, display_id=True)
+        else:
+            handle.update(picture)
+
+    return draw

@@ -67,6 +67,10 @@ class TrainConfig:
     where card and model allow, else unsloth."""
     save_steps: int = 200
     """Steps between checkpoints, from which an interrupted run goes on; 0 for none."""
+    eval_steps: int = 25
+    """Steps between measurements of the held-out losses; 0: before the first and after the last only."""
+    eval_tokens: int = 30_000
+    """Tokens of held-out chat, raw and general rows that such a measurement looks at, each at most; 0: all."""
     adapter_scale: float = 1.0
     """The trained adapter is multiplied by this at the end: below 1, less is learned and less forgotten (WiSE-FT,
     Wortsman et al. 2022, arXiv:2109.01903, on an adapter). 1 is the recipe."""
@@ -91,6 +95,8 @@ def default_config(model: str, machine: runtime.Accelerator) -> TrainConfig:
         # elsewhere it is emulated and slow.
         precision="bf16" if machine.bf16 else "fp32",
         packing=machine.kind == "cuda",
+        eval_steps=25 if machine.kind == "cuda" else 0,
+        eval_tokens=30_000 if machine.kind == "cuda" else 2_000,
         # Sample, two CPU cores, of 21 trained and 20 general questions: 15 and 18 at scale 1, 14 and 19 at 0.8, 11 and
         # 20 at 0.7, 7 and 20 at 0.6. So small a model forgets quickly.
         adapter_scale=0.8,
@@ -127,6 +133,8 @@ def check_config(config: TrainConfig) -> None:
         raise SetupError("backend='compiled' takes neither 4-bit weights nor dropout: set backend='unsloth'.")
     if not 0 < config.adapter_scale <= 1:
         raise SetupError(f"adapter_scale={config.adapter_scale}: it must be above 0, and 1 at most.")
+    if min(config.eval_steps, config.eval_tokens, config.save_steps) < 0:
+        raise SetupError("save_steps, eval_steps and eval_tokens must not be negative.")
     if config.max_steps < 0 or config.num_train_epochs <= 0:
         raise SetupError("max_steps must not be negative, and num_train_epochs must be above 0.")
     if machine.kind == "cpu" and (config.load_in_4bit or "8bit" in config.optim):

@@ -1,19 +1,23 @@
-"""LoRA on all seven projections, by Unsloth (default) or plain TRL + PEFT, on rows that ftlib has tokenised.
+"""LoRA on all seven projections, on rows that ftlib has tokenised: compiled blocks, Unsloth, or plain TRL + PEFT.
 
 In a notebook:
 
     model, tokenizer = load_model(config)
     trainer = build_trainer(model, tokenizer, mixture.train, config, folder)
-    result = train(trainer, config, folder)
+    result = train(trainer, config, folder, mixture=mixture)
     save_run(folder, trainer, config, mixture, result)
+
+On a server, in a sweep, or on several cards:
+
+    python -m ftlib.train config.json
+    torchrun --nproc-per-node 2 -m ftlib.train config.json
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import time
-from dataclasses import asdict
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +25,15 @@ from ftlib import runtime
 from ftlib.errors import SetupError
 from ftlib.mixture import Mixture, Order
 from ftlib.models import load_tokenizer
-from ftlib.progress import count_tokens_by_step, show_training
+from ftlib.progress import count_tokens_by_step, live_plot, note_totals, show_training
 from ftlib.rows import longest
 from ftlib.settings import TrainConfig, check_config, default_config, default_mixture
-from ftlib.training import backends, batches, compiled
-from ftlib.workspace import plain, write_json, write_jsonl
+from ftlib.training import backends, batches, compiled, faults, record, validation
+from ftlib.training.record import PACKAGES, resolved_settings, save_run
+from ftlib.workspace import plain, write_json
 
 __all__ = [
+    "PACKAGES",
     "TrainConfig",
     "build_trainer",
     "check_config",
@@ -38,7 +44,6 @@ __all__ = [
     "save_run",
     "train",
 ]
-PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "unsloth", "unsloth_zoo", "bitsandbytes")
 
 
 def load_model(config: TrainConfig) -> tuple[Any, Any]:
@@ -151,29 +156,29 @@ def build_trainer(
     return trainer
 
 
-def train(trainer: Any, config: TrainConfig, folder: Path, data: Any = None) -> dict[str, Any]:
+def train(
+    trainer: Any, config: TrainConfig, folder: Path, data: Any = None, mixture: Mixture | None = None
+) -> dict[str, Any]:
     """Train to the end, going on from the last checkpoint of the same settings and data where there is one.
 
     Args:
         data: what identifies the rows (mixture settings, hashes of the inputs); a checkpoint of other data is dropped.
+        mixture: for the held-out losses, and for the names of documents in a message.
 
     Returns:
-        seconds, steps, tokens (with padding left out), tokens_per_second, peak_memory_gib (0 on a CPU) and
-        resumed_from (step); the numbers are of this process, not of the part before a resume.
+        seconds, steps, tokens (with padding left out), tokens_per_second, of the whole run, whatever was interrupted;
+        peak_memory_gib (0 on a CPU) and resumed_from (step) of this process; with a mixture also before and after:
+        loss and tokens of held-out chat, held-out raw and general rows (`training.validation`).
+
+    Raises:
+        LossIsNaN: the loss became no number; the last good checkpoint is kept.
+        OutOfMemory: training does not fit the card; the message has the next smaller settings.
     """
     import torch
-    from transformers.trainer_utils import get_last_checkpoint
 
-    checkpoints = folder / "checkpoints"
-    settings = json.loads(json.dumps({"train": plain(config), "data": plain(data)}))
-    marker = checkpoints / "settings.json"
-    if checkpoints.is_dir() and (not marker.is_file() or json.loads(marker.read_text()) != settings):
-        shutil.rmtree(checkpoints)
-    write_json(marker, settings)
-    for partial in checkpoints.glob("checkpoint-*"):
-        if not (partial / "trainer_state.json").is_file():  # written last: the run was stopped while saving
-            shutil.rmtree(partial)
-    last = get_last_checkpoint(str(checkpoints))
+    first = trainer.is_world_process_zero()
+    with trainer.accelerator.main_process_first():
+        last = _last_checkpoint(folder / "checkpoints", {"train": plain(config), "data": plain(data)}, change=first)
     if last:
         print(f"Going on from {Path(last).name}")
     elif any(weight.any() for name, weight in trainer.model.named_parameters() if "lora_B" in name):
@@ -182,67 +187,61 @@ def train(trainer: Any, config: TrainConfig, folder: Path, data: Any = None) -> 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     count = count_tokens_by_step(trainer)
+    held_out = validation.groups(mixture, trainer.processing_class, config) if mixture else {}
+    if held_out:
+        validation.follow(trainer, held_out, config, count, live_plot())
+    note_totals(trainer, count)
     show_training(trainer, count)
-    began = time.perf_counter()
-    trainer.train(resume_from_checkpoint=last)
-    seconds = time.perf_counter() - began
+    faults.stop_at_nan(trainer, count.recent, mixture.train if mixture else None, folder)
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    except torch.OutOfMemoryError as error:
+        raise faults.out_of_memory(config, runtime.accelerator()) from error
     if config.adapter_scale != 1:
         # Here and not at saving, which may be repeated; the weights, so that whatever loads the adapter agrees.
         with torch.no_grad():
             for name, weight in trainer.model.named_parameters():
                 if "lora_B" in name:
                     weight.mul_(config.adapter_scale)
-    return {
-        "seconds": round(seconds, 1),
+    history = trainer.state.log_history
+    total = next((entry for entry in reversed(history) if "tokens" in entry), {"tokens": 0, "seconds": 0.0})
+    rate = total["tokens"] / max(total["seconds"], 1e-9)
+    result = {
+        "seconds": round(total["seconds"], 1),
         "steps": trainer.state.global_step,
-        "tokens": count.tokens,
-        "tokens_per_second": round(count.tokens / seconds, 1),
+        "tokens": total["tokens"],
+        "tokens_per_second": round(rate, 1),
         "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if torch.cuda.is_available() else 0.0,
         "resumed_from": int(last.rsplit("-", 1)[1]) if last else 0,
     }
+    if mixture:
+        result |= record.card_share(trainer.model, config, mixture.train, rate)
+    if held_out and first:
+        before = next(entry for entry in history if "validation" in entry)
+        pad = trainer.processing_class.pad_token_id
+        result["before"] = before["validation"]
+        result["after"] = validation.measure(trainer.model, held_out, config, pad)
+        history.append({"step": trainer.state.global_step, "validation": result["after"]})
+    return result
 
 
-def resolved_settings(trainer: Any) -> dict[str, Any]:
-    """The settings as trainer and model hold them, not as they were asked for."""
-    model, args = trainer.model, trainer.args
-    lora = model.peft_config["default"]
-    names = (
-        "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm num_train_epochs max_steps "
-        "per_device_train_batch_size gradient_accumulation_steps optim adam_beta1 adam_beta2 adam_epsilon bf16 fp16 "
-        "max_length packing packing_strategy padding_free gradient_checkpointing seed data_seed train_sampling_strategy"
-    ).split()
-    values = {name: getattr(args, name) for name in names}
-    return {
-        **{name: getattr(value, "value", value) for name, value in values.items()},
-        "lora": {
-            k: plain(getattr(lora, k)) for k in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")
-        },
-        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "dtypes": {
-            "trainable": sorted({str(p.dtype) for p in model.parameters() if p.requires_grad}),
-            "frozen": sorted({str(p.dtype) for p in model.parameters() if not p.requires_grad}),
-        },
-        "device": str(next(model.parameters()).device),
-        "attention": model.config._attn_implementation,
-    }
+def _last_checkpoint(checkpoints: Path, settings: Any, *, change: bool) -> str | None:
+    """The last whole checkpoint of these settings; with `change`, others are dropped and the settings noted."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    if change:
+        settings = json.loads(json.dumps(settings))
+        marker = checkpoints / "settings.json"
+        if checkpoints.is_dir() and (not marker.is_file() or json.loads(marker.read_text()) != settings):
+            shutil.rmtree(checkpoints)
+        write_json(marker, settings)
+        for partial in checkpoints.glob("checkpoint-*"):
+            if not (partial / "trainer_state.json").is_file():  # written last: the run was stopped while saving
+                shutil.rmtree(partial)
+    return get_last_checkpoint(str(checkpoints))
 
 
-def save_run(folder: Path, trainer: Any, config: TrainConfig, mixture: Mixture, result: dict[str, Any]) -> None:
-    """Write adapter, tokenizer, settings, resolved settings, audit and loss curve; drop the checkpoints.
+if __name__ == "__main__":
+    from ftlib.training.from_file import main
 
-    The manifest is the caller's to write, last.
-    """
-    adapter = folder / "adapter"
-    # The name that the user knows, not this machine's path. PEFT would look it up on the hub to see whether the
-    # embeddings were changed, which they never are here.
-    trainer.model.peft_config["default"].base_model_name_or_path = config.model
-    trainer.model.save_pretrained(adapter, save_embedding_layers=False)
-    # PEFT's model card names a path of this machine and says nothing else.
-    (adapter / "README.md").unlink(missing_ok=True)
-    trainer.processing_class.save_pretrained(adapter)
-    write_json(folder / "settings.json", {**asdict(config), "machine": asdict(runtime.accelerator())})
-    write_json(folder / "resolved.json", {**resolved_settings(trainer), "result": result})
-    write_json(folder / "audit.json", mixture.audit)
-    curve = [entry for entry in trainer.state.log_history if "loss" in entry]
-    write_jsonl(folder / "log.jsonl", curve)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    sys.exit(main(sys.argv[1:]))

@@ -209,14 +209,15 @@ def write_manifest(
         "inputs": {name: file_hash(path) for name, path in (inputs or {}).items()},
         "output": file_hash(target) if target.is_file() else None,
         "counts": plain(counts or {}),
-        "packages": {name: version for name in packages if (version := _version(name))},
+        "packages": {name: version for name in packages if (version := installed(name))},
         **plain(more),
     }
     write_json(manifest_path(target), manifest)
     return manifest
 
 
-def _version(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """The version of an installed package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

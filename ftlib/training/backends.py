@@ -104,10 +104,11 @@ def _unsloth_model(FastLanguageModel: Any, config: TrainConfig, dtype: Any, lora
     )
     layers = model.config.num_hidden_layers
     again = layers if config.checkpoint_layers < 0 else min(config.checkpoint_layers, layers)
+    if 0 < again < layers:  # its CPU backend knows no such setting
+        lora = {**lora, "checkpoint_skip_layers": layers - again}
     return FastLanguageModel.get_peft_model(
         model,
         use_gradient_checkpointing="unsloth" if again else False,
-        checkpoint_skip_layers=layers - again if again else 0,
         random_state=config.seed,
         max_seq_length=config.max_length,
         **lora,

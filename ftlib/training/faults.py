@@ -1,0 +1,93 @@
+"""What goes wrong in the middle of a run: a loss that is no number, a card that is full."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftlib.errors import LossIsNaN, OutOfMemory
+from ftlib.rows import arrays
+from ftlib.training import planner
+
+if TYPE_CHECKING:
+    from ftlib.runtime import Accelerator
+    from ftlib.settings import TrainConfig
+
+NAMED = 10  # documents in a message, at most
+
+
+def stop_at_nan(trainer: Any, recent: Iterable[Sequence[Mapping[str, Any]]], rows: Any, folder: Path) -> None:
+    """Stop when the loss or the gradient's norm is no number, before such weights are saved.
+
+    Args:
+        recent: the features of the batches since the loss was looked at last.
+        rows: the mixture's rows, for the names of the documents in them; or None.
+        folder: the run's, whose checkpoints stay.
+    """
+    from transformers import TrainerCallback
+    from transformers.trainer_utils import get_last_checkpoint
+
+    class StopAtNaN(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            # The loss is looked at before it is too late.
+            control.should_log |= control.should_save
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            numbers = [float(logs[name]) for name in ("loss", "grad_norm") if name in (logs or {})]
+            if all(math.isfinite(number) for number in numbers):
+                return
+            last = get_last_checkpoint(str(folder / "checkpoints"))
+            kept = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
+            raise LossIsNaN(
+                f"The loss or its gradient became {logs.get('loss')} / {logs.get('grad_norm')} at step "
+                f"{state.global_step}; training has stopped. {kept} The batch held: {_names(recent, rows)}. Look at "
+                "these texts, and try a lower learning_rate, warmup_steps, or precision='fp32'."
+            )
+
+    trainer.add_callback(StopAtNaN())
+
+
+def _names(recent: Iterable[Sequence[Mapping[str, Any]]], rows: Any) -> str:
+    """The documents of some batches, found again by their tokens."""
+    import numpy as np
+
+    wanted = set()
+    for features in recent:
+        for feature in features:
+            ids = np.asarray(feature["input_ids"], dtype=np.int64)
+            ends = np.cumsum(feature.get("seq_lengths", [len(ids)]))
+            wanted |= {part.tobytes() for part in np.split(ids, ends[:-1])}
+    found: dict[str, None] = {}
+    for row in () if rows is None else arrays(rows):
+        if np.asarray(row["input_ids"], dtype=np.int64).tobytes() in wanted:
+            found[str(row.get("document_id") or row["source"])] = None
+    names = list(found)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more if names else "rows whose documents are not known"
+
+
+def out_of_memory(config: TrainConfig, machine: Accelerator) -> OutOfMemory:
+    """The error for a card that is full, with the planner's next smaller settings."""
+    smaller = planner.smaller(config, machine)
+    before = asdict(config)
+    differs = {} if smaller is None else {k: v for k, v in asdict(smaller).items() if v != before[k]}
+    way_out = (
+        f"Next smaller: {', '.join(f'{name}={value!r}' for name, value in differs.items())}; "
+        "load_model again with it, or restart the runtime first if memory stays taken."
+        if differs
+        else "There is no smaller setting: take a smaller model or another card."
+    )
+    return OutOfMemory(f"{machine.name} ({machine.memory_gib:.0f} GiB) is full. {way_out} Checkpoints are kept.")
+
+
+def free_memory() -> None:
+    """Give back what a trainer that is gone held of the card."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,99 @@
+"""One run from a file of settings: for sweeps, servers and several cards. `python -m ftlib.train config.json`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ftlib import runtime
+from ftlib.errors import LossIsNaN, OutOfMemory, SetupError
+from ftlib.mixture import build_mixture
+from ftlib.settings import TrainConfig, changed, default_mixture
+from ftlib.train import build_trainer, load_model, train
+from ftlib.training import faults, planner, record
+from ftlib.training.record import PACKAGES, save_run
+from ftlib.workspace import open_workspace, read_json, read_jsonl, require, write_json, write_jsonl, write_manifest
+
+
+def run_file(path: Path) -> dict[str, Any]:
+    """One run from a file of "workspace", "folder", "train", "mixture", "keep" and "retry", all but the first optional.
+
+    `folder` lies in the workspace ("runs/NAME", or a sweep's trial), `train` and `mixture` are fields of TrainConfig
+    and MixtureConfig, `keep` is "adapter" or "metrics", `retry` tells how often to take the next smaller settings
+    where the card is full. Several processes (torchrun, accelerate launch) share the batch that the settings name.
+
+    Returns:
+        what `train` returns; it is written to result.json too, last.
+    """
+    asked = read_json(path)
+    unknown = sorted(asked.keys() - {"workspace", "folder", "train", "mixture", "keep", "retry"})
+    if unknown or "workspace" not in asked:
+        raise SetupError(f"{path}: {', '.join(unknown) or 'workspace'} is {'unknown' if unknown else 'missing'}.")
+    space = open_workspace(asked["workspace"])
+    require(space, "documents", "chats")
+    folder = space.root / asked.get("folder", "runs/run")
+    if not folder.resolve().is_relative_to(space.root.resolve()):
+        raise SetupError(f"{path}: the folder {asked['folder']} is not in the workspace {space.root}.")
+    config = changed(TrainConfig(), asked.get("train", {}))
+    mixing = changed(default_mixture(config), asked.get("mixture", {}))
+    inputs = {"documents": space.documents, "chats": space.chats}
+    for left in range(asked.get("retry", 0), -1, -1):
+        model, tokenizer = load_model(config)
+        mixture = build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
+        trainer = build_trainer(model, tokenizer, mixture.train, _shared(config), folder, mixing.order)
+        try:
+            data = {"mixture": mixing, "inputs": space.hashes(inputs)}
+            result = train(trainer, config, folder, data=data, mixture=mixture)
+            break
+        except OutOfMemory as error:
+            smaller = planner.smaller(config, runtime.accelerator())
+            if not left or smaller is None:
+                raise
+            print(f"{error}\nTrying that.", file=sys.stderr)
+            config = smaller
+            del model, trainer
+            faults.free_memory()
+    if trainer.is_world_process_zero():
+        if asked.get("keep", "adapter") == "adapter":
+            save_run(folder, trainer, config, mixture, result)
+            plan = {"train": asdict(config), "mixture": asdict(mixing)}
+            write_manifest(folder, stage="03_train", settings=plan, inputs=inputs, counts=result, packages=PACKAGES)
+        else:
+            steps, measured = record.curves(trainer.state.log_history)
+            write_jsonl(folder / "log.jsonl", steps)
+            write_jsonl(folder / "validation.jsonl", measured)
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        write_json(folder / "result.json", result)
+    return result
+
+
+def _shared(config: TrainConfig) -> TrainConfig:
+    """The settings of one of several processes that share a batch: fewer accumulated batches, or smaller ones."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    batch, accumulated = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    if accumulated % processes == 0:
+        return replace(config, gradient_accumulation_steps=accumulated // processes)
+    if batch * accumulated % processes == 0 and batch % processes == 0:
+        return replace(config, per_device_train_batch_size=batch // processes)
+    raise SetupError(
+        f"{processes} processes can't share a batch of {batch} x {accumulated} rows: set gradient_accumulation_steps "
+        f"to a multiple of {processes}."
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0; 2 after a wrong setting, 3 where memory was too small, 4 where the loss was no number."""
+    if len(arguments) != 1:
+        print("python -m ftlib.train config.json", file=sys.stderr)
+        return 2
+    try:
+        run_file(Path(arguments[0]))
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return 3 if isinstance(error, OutOfMemory) else 4 if isinstance(error, LossIsNaN) else 2
+    return 0

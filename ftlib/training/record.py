@@ -1,0 +1,120 @@
+"""What a run's folder holds: settings asked for and resolved, data, losses, speed, memory, adapter, model card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftlib import runtime
+from ftlib.training import flops
+from ftlib.workspace import installed, plain, read_json, write_json, write_jsonl
+
+if TYPE_CHECKING:
+    from ftlib.mixture import Mixture
+    from ftlib.settings import TrainConfig
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "unsloth", "unsloth_zoo", "bitsandbytes")
+
+
+def resolved_settings(trainer: Any) -> dict[str, Any]:
+    """The settings as trainer and model hold them, not as they were asked for."""
+    model, args = trainer.model, trainer.args
+    lora = model.peft_config["default"]
+    names = (
+        "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm num_train_epochs max_steps "
+        "per_device_train_batch_size gradient_accumulation_steps optim adam_beta1 adam_beta2 adam_epsilon bf16 fp16 "
+        "max_length packing packing_strategy padding_free gradient_checkpointing seed data_seed train_sampling_strategy"
+    ).split()
+    values = {name: getattr(args, name) for name in names}
+    return {
+        **{name: getattr(value, "value", value) for name, value in values.items()},
+        "lora": {
+            k: plain(getattr(lora, k)) for k in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")
+        },
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "dtypes": {
+            "trainable": sorted({str(p.dtype) for p in model.parameters() if p.requires_grad}),
+            "frozen": sorted({str(p.dtype) for p in model.parameters() if not p.requires_grad}),
+        },
+        "device": str(next(model.parameters()).device),
+        "attention": model.config._attn_implementation,
+        "path": plain(model.ftlib_path),
+    }
+
+
+def card_share(model: Any, config: TrainConfig, rows: Any, tokens_per_second: float) -> dict[str, float | None]:
+    """The share of the card's peak that the model's work took, and that of all work done (`flops`); None on a CPU."""
+    machine = runtime.accelerator()
+    peak = flops.peak_flops(machine.name) if machine.kind == "cuda" else None
+    if not peak:
+        return {"model_flops_share": None, "hardware_flops_share": None}
+    shape = flops.shape_of(model.config)
+    layers = shape.layers if config.checkpoint_layers < 0 else min(config.checkpoint_layers, shape.layers)
+    lengths = [len(ids) for ids in rows["input_ids"]] if len(rows) else [1]
+    works = flops.work(shape, config.lora_r, flops.mean_context(lengths), layers)
+    return {
+        name: round(tokens_per_second * work / peak, 4)
+        for name, work in zip(("model_flops_share", "hardware_flops_share"), works, strict=True)
+    }
+
+
+def curves(log_history: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A trainer's history as training steps (loss, learning_rate, ...) and measurements (step, validation)."""
+    return [entry for entry in log_history if "loss" in entry], [e for e in log_history if "validation" in e]
+
+
+def save_run(folder: Path, trainer: Any, config: TrainConfig, mixture: Mixture, result: Mapping[str, Any]) -> None:
+    """Write adapter, tokenizer, settings, resolved settings, audit, curves and model card; drop the checkpoints.
+
+    The manifest is the caller's to write, last.
+    """
+    adapter = folder / "adapter"
+    # The name that the user knows, not this machine's path. PEFT would look it up on the hub to see whether the
+    # embeddings were changed, which they never are here.
+    trainer.model.peft_config["default"].base_model_name_or_path = config.model
+    trainer.model.save_pretrained(adapter, save_embedding_layers=False)
+    trainer.processing_class.save_pretrained(adapter)
+    write_json(folder / "settings.json", {**asdict(config), "machine": asdict(runtime.accelerator())})
+    versions = {name: version for name in PACKAGES if (version := installed(name))}
+    write_json(folder / "resolved.json", {**resolved_settings(trainer), "versions": versions, "result": plain(result)})
+    write_json(folder / "audit.json", mixture.audit)
+    steps, measured = curves(trainer.state.log_history)
+    write_jsonl(folder / "log.jsonl", steps)
+    write_jsonl(folder / "validation.jsonl", measured)
+    write_card(folder)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def write_card(folder: Path, evaluation: Mapping[str, Any] | None = None) -> None:
+    """The adapter's README.md, in place of PEFT's, which names a path of this machine and says nothing else.
+
+    Args:
+        folder: a run's.
+        evaluation: results of 04_eval, where there are some.
+    """
+    settings, resolved = read_json(folder / "settings.json"), read_json(folder / "resolved.json")
+    result, lora = resolved["result"], resolved["lora"]
+    shown = {
+        "base": f"`{settings['model']}`",
+        "adapter": f"LoRA on all seven projections, r = {lora['r']}, alpha = {lora['lora_alpha']}",
+        "learning rate": f"{settings['learning_rate']:g}, {settings['lr_scheduler_type']}",
+        "length": f"{settings['max_length']:,} tokens",
+        "trained on": f"{result['tokens']:,} tokens in {result['steps']:,} steps, {result['seconds']:,.0f} s",
+        "seed": settings["seed"],
+        "backend": resolved["path"]["backend"],
+    }
+    lines = ["---", "library_name: peft", "tags:", "- lora", "- ftlib", "---", "", f"# {folder.name}", ""]
+    lines += ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in shown.items()), ""]
+    if "before" in result:
+        lines += ["| held-out loss, nats a token | before | after | tokens |", "| --- | --- | --- | --- |"]
+        for name, before in result["before"].items():
+            after = result["after"][name]
+            lines.append(f"| {name} | {before['loss']:.3f} | {after['loss']:.3f} | {before['tokens']:,} |")
+        lines.append("")
+    if evaluation:
+        lines += [f"Evaluation: {evaluation['verdict']}", ""]
+    lines += ["Made with ftlib. Versions: " + ", ".join(f"{n} {v}" for n, v in resolved["versions"].items()) + "."]
+    (folder / "adapter" / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
