@@ -1,4 +1,4 @@
-"""What a run measures, what stops it, and a run from a file: held-out losses, NaN, a full card, `python -m ftlib.train`."""
+"""What a run measures, what stops it, and a run from a file: held-out losses, NaN, a full card, exit codes."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def held_out_mixture(tokenizer):
 
 @pytest.fixture(scope="module")
 def config(tiny_model):
-    return replace(CONFIG, model=str(tiny_model), eval_steps=4, eval_tokens=0)
+    return replace(CONFIG, model=str(tiny_model), eval_steps=8, eval_tokens=0)
 
 
 @pytest.fixture(scope="module", params=["trl", "compiled"])
