@@ -10,6 +10,7 @@ What is in which module:
     batches         rows packed in order, and batches of one fixed shape
     graphed         a step of a small model as one CUDA graph
     flops           the work of a step: the model's, and what the card does
+    estimates       memory and time of a step
     planner         what fits the card, and how long it takes
     validation      chat and raw loss apart, weighted by token, from before the first step on
     faults          a NaN loss, a full card

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def choose(config: TrainConfig) -> tuple[str, str]:
-    """The backend, and why it: "compiled", "unsloth" or "trl".
+def choose(config: TrainConfig, machine: runtime.Accelerator | None = None) -> tuple[str, str]:
+    """The backend, and why it: "compiled", "unsloth" or "trl". Without `machine`, for the one at hand.
 
     Asked for "auto": compiled blocks on a GPU that multiplies bf16 (they are the fastest, benchmarks/train.py), where
     they know the model and its weights are 16 bits wide; else Unsloth.
     """
     if config.backend != "auto":
         return config.backend, "asked for"
-    machine = runtime.accelerator()
+    machine = machine or runtime.accelerator()
     if machine.kind != "cuda":
         return "unsloth", "there is no GPU for compiled blocks"
     if not machine.bf16:
@@ -32,12 +32,12 @@ def choose(config: TrainConfig) -> tuple[str, str]:
         return "unsloth", "compiled blocks take no 4-bit weights"
     if config.lora_dropout:
         return "unsloth", "compiled blocks take no dropout"
-    if reason := compiled.obstacle(_config_of(config.model), config.max_length):
+    if reason := compiled.obstacle(config_of(config.model), config.max_length):
         return "unsloth", f"compiled blocks don't fit: {reason}"
     return "compiled", "the fastest here"
 
 
-def _config_of(name: str) -> Any:
+def config_of(name: str) -> Any:
     from transformers import AutoConfig
 
     try:
@@ -68,7 +68,7 @@ def load(config: TrainConfig) -> tuple[Any, dict[str, Any]]:
         "bias": "none",
     }
     path: dict[str, Any] = {"backend": backend, "why": why}
-    if backend == "compiled" and (reason := compiled.obstacle(_config_of(config.model), config.max_length)):
+    if backend == "compiled" and (reason := compiled.obstacle(config_of(config.model), config.max_length)):
         raise SetupError(f"backend='compiled' can't train {config.model}: {reason}. Set backend='unsloth'.")
     try:
         if FastLanguageModel is not None:
