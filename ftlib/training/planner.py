@@ -191,7 +191,8 @@ def _reasons(
     elif config.optim == SMALL:
         yield "adamw_8bit: exact states would take 6 bytes more for each weight of the adapter."
     rows, times = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    yield f"An optimizer step has {rows * times} rows of {config.max_length:,} tokens, {rows} at a time."
+    several = f"has {rows * times} rows of {config.max_length:,} tokens, {rows} at a time"
+    yield f"An optimizer step {several if rows * times > 1 else f'is one row of {config.max_length:,} tokens'}."
     if rate is None:
         yield f"How fast {machine.name} is, is not known here."
         return
@@ -207,7 +208,7 @@ def smaller(config: TrainConfig, machine: Accelerator) -> tuple[TrainConfig, str
 
     In this order, as far as each makes it smaller: a quarter more of the layers recomputed, until all are; a smaller
     micro-batch, the effective batch kept; adamw_8bit; 4 bits; at last half the rank. The length stays: the data is cut
-    to it. None where nothing is left, and without a GPU.
+    to it. None where nothing is left that saves half a percent, and without a GPU.
     """
     if machine.kind != "cuda":
         return None
