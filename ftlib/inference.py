@@ -14,6 +14,7 @@ from typing import Any
 
 from ftlib import chat
 from ftlib.errors import SetupError
+from ftlib.export.adapters import check_base
 from ftlib.models import load_tokenizer, model_not_found, model_path
 from ftlib.workspace import read_manifest
 
@@ -24,7 +25,7 @@ def load_arms(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     """The base with the run's adapter on it, ftlib's tokenizer, and the run's settings.
 
     Raises:
-        SetupError: the run is missing or unfinished, or its base can't be loaded.
+        SetupError: the run is missing or unfinished, its base can't be loaded, or the adapter is of another one.
     """
     manifest = read_manifest(folder)
     if manifest is None:
@@ -44,6 +45,8 @@ def load_arms(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
         )
     except OSError as error:
         raise model_not_found(settings["model"], error) from error
+    # PEFT says of an adapter of another base many lines, a warning, or nothing at all.
+    check_base(folder, settings["model"])
     model = PeftModel.from_pretrained(base, folder / "adapter")
     return model.eval(), load_tokenizer(settings["model"], settings.get("chat_template", "own")), settings
 

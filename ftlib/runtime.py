@@ -79,7 +79,11 @@ def accelerator() -> Accelerator:
     if torch.cuda.is_available():
         facts = torch.cuda.get_device_properties(0)
         return Accelerator(
-            "cuda", facts.name, facts.total_memory / 2**30, torch.cuda.device_count(), torch.cuda.is_bf16_supported()
+            "cuda",
+            facts.name,
+            facts.total_memory / 2**30,
+            torch.cuda.device_count(),
+            torch.cuda.is_bf16_supported(including_emulation=False),
         )
     return Accelerator("cpu", f"CPU, {torch.get_num_threads()} threads", 0.0, 0, _cpu_has_bf16())
 

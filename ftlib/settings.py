@@ -137,6 +137,10 @@ def check_config(config: TrainConfig) -> None:
         raise SetupError("save_steps, eval_steps and eval_tokens must not be negative.")
     if config.max_steps < 0 or config.num_train_epochs <= 0:
         raise SetupError("max_steps must not be negative, and num_train_epochs must be above 0.")
+    if machine.kind == "cuda" and config.precision == "bf16" and not machine.bf16:
+        raise SetupError(
+            f"{machine.name} has no bf16: set precision='fp32', which is slow, or take a newer card (Colab: L4, A100)."
+        )
     if machine.kind == "cpu" and (config.load_in_4bit or "8bit" in config.optim):
         raise SetupError(
             "There is no GPU here: set load_in_4bit=False and optim='adamw_torch_fused', or take "

@@ -62,6 +62,7 @@ from ftlib.evaluate import EvalConfig, evaluate
 from ftlib.inference import load_arms
 from ftlib.report import write_report
 from ftlib.synth import questions_path
+from ftlib.training.record import write_card
 from ftlib.workspace import is_done, read_json, read_jsonl, read_manifest, require, require_run, write_manifest
 
 require(space, "documents", "chats")
@@ -90,6 +91,7 @@ if not is_done(folder, settings=config, inputs=inputs):
         "machine": trained["machine"]["name"],
     }
     write_report(folder, samples, results, about)
+    write_card(space.run(run_name), results)
     counts = {"samples": len(samples), "seconds": results["seconds"]}
     write_manifest(folder, stage="04_eval", settings=config, inputs=inputs, counts=counts, packages=("torch", "peft"))
 

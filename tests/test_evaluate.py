@@ -56,6 +56,14 @@ def test_a_missing_or_unfinished_run(tmp_path):
         load_arms(tmp_path)
 
 
+def test_an_adapter_of_another_base_is_refused(tmp_path, tiny_model):
+    make_run(tmp_path / "run", tiny_model, noise=1.0)
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    (tmp_path / "run" / "settings.json").write_text(json.dumps({**settings, "model": "demo"}))
+    with pytest.raises(SetupError, match=r"adapter .*demo"):
+        load_arms(tmp_path / "run")
+
+
 def test_batched_answers_equal_single_greedy_ones(noisy):
     model, tokenizer, _ = noisy
     together = generate(model, tokenizer, PROMPTS, max_new_tokens=12, batch_size=3)

@@ -181,8 +181,8 @@ def test_a_full_card_is_told_with_the_next_smaller_settings(config, tmp_path, mo
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
 
     trainer.training_step = full
-    monkeypatch.setattr(planner, "smaller", lambda config, machine: replace(config, lora_r=2))
-    with pytest.raises(OutOfMemory, match=r"is full\. Next smaller: lora_r=2; load_model again with it"):
+    monkeypatch.setattr(planner, "smaller", lambda config, machine: (replace(config, lora_r=2), "Take rank 2."))
+    with pytest.raises(OutOfMemory, match=r"is full\. Take rank 2\. Set lora_r=2 and call load_model again"):
         train(trainer, config, tmp_path, mixture=mixture)
     monkeypatch.setattr(planner, "smaller", lambda config, machine: None)
     from ftlib.runtime import accelerator
@@ -269,7 +269,7 @@ def test_a_full_card_is_retried_with_smaller_settings(space, config, capsys, mon
         raise OutOfMemory("full")
 
     monkeypatch.setattr(from_file, "train", train)
-    monkeypatch.setattr(planner, "smaller", lambda config, machine: replace(config, lora_r=config.lora_r // 2))
+    monkeypatch.setattr(planner, "smaller", lambda config, machine: (replace(config, lora_r=config.lora_r // 2), ""))
     assert from_file.main([str(settings_file(space, config, retry=2))]) == 3
     assert tried == [4, 2, 1]
 

@@ -15,4 +15,5 @@ What is in which module:
     validation      chat and raw loss apart, weighted by token, from before the first step on
     faults          a NaN loss, a full card
     record          what a run's folder holds
+    from_file       a whole run from a file of settings: `python -m ftlib.train`
 """

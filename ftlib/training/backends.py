@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ftlib import runtime
@@ -38,11 +41,20 @@ def choose(config: TrainConfig, machine: runtime.Accelerator | None = None) -> t
 
 
 def config_of(name: str) -> Any:
-    from transformers import AutoConfig
+    """What a model's config.json says, as attributes.
 
+    Not by transformers: Unsloth, which may be chosen by it, must be imported before.
+    """
+    path = model_path(name)
     try:
-        return AutoConfig.from_pretrained(model_path(name))
-    except OSError as error:
+        if not Path(path).is_dir():
+            from huggingface_hub import hf_hub_download
+
+            file = hf_hub_download(path, "config.json")
+        else:
+            file = str(Path(path) / "config.json")
+        return SimpleNamespace(**json.loads(Path(file).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise model_not_found(name, error) from error
 
 

@@ -72,15 +72,15 @@ def _names(recent: Iterable[Sequence[Mapping[str, Any]]], rows: Any) -> str:
 
 def out_of_memory(config: TrainConfig, machine: Accelerator) -> OutOfMemory:
     """The error for a card that is full, with the planner's next smaller settings."""
-    smaller = planner.smaller(config, machine)
-    before = asdict(config)
-    differs = {} if smaller is None else {k: v for k, v in asdict(smaller).items() if v != before[k]}
-    way_out = (
-        f"Next smaller: {', '.join(f'{name}={value!r}' for name, value in differs.items())}; "
-        "load_model again with it, or restart the runtime first if memory stays taken."
-        if differs
-        else "There is no smaller setting: take a smaller model or another card."
-    )
+    found = planner.smaller(config, machine)
+    way_out = "There is no smaller setting: take a smaller model or another card."
+    if found is not None:
+        smaller, sentence = found
+        before = asdict(config)
+        differs = ", ".join(f"{name}={value!r}" for name, value in asdict(smaller).items() if value != before[name])
+        way_out = (
+            f"{sentence} Set {differs} and call load_model again; restart the runtime first if memory stays taken."
+        )
     return OutOfMemory(f"{machine.name} ({machine.memory_gib:.0f} GiB) is full. {way_out} Checkpoints are kept.")
 
 

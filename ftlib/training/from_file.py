@@ -55,7 +55,7 @@ def run_file(path: Path) -> dict[str, Any]:
             if not left or smaller is None:
                 raise
             print(f"{error}\nTrying that.", file=sys.stderr)
-            config = smaller
+            config = smaller[0]
             del model, trainer
             faults.free_memory()
     if trainer.is_world_process_zero():

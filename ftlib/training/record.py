@@ -66,6 +66,20 @@ def curves(log_history: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
     return [entry for entry in log_history if "loss" in entry], [e for e in log_history if "validation" in e]
 
 
+def loss_table(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The held-out losses of a run (nats a token) before and after, for `report.table`."""
+    return [
+        {
+            "held-out": name,
+            "tokens": before["tokens"],
+            "loss before": f"{before['loss']:.3f}",
+            "loss after": f"{result['after'][name]['loss']:.3f}",
+            "change": f"{result['after'][name]['loss'] - before['loss']:+.3f}",
+        }
+        for name, before in result.get("before", {}).items()
+    ]
+
+
 def save_run(folder: Path, trainer: Any, config: TrainConfig, mixture: Mixture, result: Mapping[str, Any]) -> None:
     """Write adapter, tokenizer, settings, resolved settings, audit, curves and model card; drop the checkpoints.
 
