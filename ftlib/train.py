@@ -173,6 +173,7 @@ def train(
     Raises:
         LossIsNaN: the loss became no number; the last good checkpoint is kept.
         OutOfMemory: training does not fit the card; the message has the next smaller settings.
+        SetupError: the compiler failed.
     """
     import torch
 
@@ -197,6 +198,10 @@ def train(
         trainer.train(resume_from_checkpoint=last)
     except torch.OutOfMemoryError as error:
         raise faults.out_of_memory(config, runtime.accelerator()) from error
+    except Exception as error:
+        if told := faults.compiler_error(error):
+            raise told from error
+        raise
     if config.adapter_scale != 1:
         # Here and not at saving, which may be repeated; the weights, so that whatever loads the adapter agrees.
         with torch.no_grad():

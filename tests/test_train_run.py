@@ -190,6 +190,21 @@ def test_a_full_card_is_told_with_the_next_smaller_settings(config, tmp_path, mo
     assert "There is no smaller setting" in str(faults.out_of_memory(config, accelerator()))
 
 
+def test_a_compiler_that_fails_is_told(config, tmp_path):
+    # The real one wants a traceback of a compiled frame.
+    failed = type("BackendCompilerFailed", (RuntimeError,), {"__module__": "torch._dynamo.exc"})
+    model, tokenizer = load_model(config)
+    trainer = build_trainer(model, tokenizer, make_mixture(tokenizer).train, config, tmp_path)
+
+    def broken(*_, **__):
+        raise failed("Failed to find C compiler.")
+
+    trainer.training_step = broken
+    with pytest.raises(SetupError, match=r"could not be compiled here: .*C compiler.*Set backend='unsloth'"):
+        train(trainer, config, tmp_path)
+    assert faults.compiler_error(RuntimeError("else")) is None
+
+
 # --- a run from a file ------------------------------------------------------------------------------------------------
 
 

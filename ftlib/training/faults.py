@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlib.errors import LossIsNaN, OutOfMemory
+from ftlib.errors import LossIsNaN, OutOfMemory, SetupError
 from ftlib.rows import arrays
 from ftlib.training import planner
 
@@ -82,6 +82,14 @@ def out_of_memory(config: TrainConfig, machine: Accelerator) -> OutOfMemory:
             f"{sentence} Set {differs} and call load_model again; restart the runtime first if memory stays taken."
         )
     return OutOfMemory(f"{machine.name} ({machine.memory_gib:.0f} GiB) is full. {way_out} Checkpoints are kept.")
+
+
+def compiler_error(error: Exception) -> SetupError | None:
+    """The error for a compiler that failed (no C compiler, say); None for any other."""
+    if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "triton")):
+        return None
+    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return SetupError(f"The compiled blocks could not be compiled here: {said} Set backend='unsloth' or 'trl'.")
 
 
 def free_memory() -> None:
