@@ -80,6 +80,7 @@ def arm(name: str, shape: str, steps: int, changes: dict[str, Any]) -> dict[str,
     from ftlib.settings import TrainConfig
     from ftlib.train import build_trainer, load_model
     from ftlib.training import backends, flops
+    from ftlib.training.estimates import recomputed
 
     model_name, kind, settings = ARMS[name]
     settings = {"lora_r": 512, "lora_alpha": 512, **settings, **changes}
@@ -137,7 +138,7 @@ def arm(name: str, shape: str, steps: int, changes: dict[str, Any]) -> dict[str,
             begins = (flat == 0).nonzero().flatten().tolist()
             lengths += [end - at for at, end in zip(begins, [*begins[1:], len(flat)], strict=True)]
     shape_ = flops.shape_of(model.config)
-    layers = shape_.layers if config.checkpoint_layers < 0 else config.checkpoint_layers
+    layers = recomputed(config, shape_.layers)
     model_work, hardware_work = flops.work(shape_, config.lora_r, flops.mean_context(lengths), layers)
     peak = flops.peak_flops(torch.cuda.get_device_name()) or float("nan")
     rate = sum(counted) / seconds

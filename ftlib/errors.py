@@ -9,6 +9,8 @@ class SetupError(Exception):
     In a notebook only the message is shown, since the traceback leads into ftlib and not to the mistake.
     """
 
+    exit_code = 2
+
     def _render_traceback_(self) -> list[str]:
         # IPython's hook for an exception that renders itself.
         return [f"{type(self).__name__}: {self}"]
@@ -17,6 +19,10 @@ class SetupError(Exception):
 class OutOfMemory(SetupError):
     """Training does not fit the card."""
 
+    exit_code = 3
+
 
 class LossIsNaN(SetupError):
     """The loss is not a number any more, and the adapter neither."""
+
+    exit_code = 4

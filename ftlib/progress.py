@@ -108,6 +108,11 @@ def note_totals(trainer: Any, count: TokenCount) -> None:
     trainer.add_callback(Totals())
 
 
+def curves(log_history: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A trainer's history as training steps (loss, learning_rate, ...) and measurements (step, validation)."""
+    return [entry for entry in log_history if "loss" in entry], [e for e in log_history if "validation" in e]
+
+
 def live_plot(every: float = 10.0) -> Callable[[Any], None] | None:
     """In a notebook, what draws a trainer's losses so far, in one picture that it replaces; elsewhere None.
 
@@ -124,7 +129,6 @@ def live_plot(every: float = 10.0) -> Callable[[Any], None] | None:
     from IPython.display import Image, display
 
     from ftlib import plots, report
-    from ftlib.training.record import curves
 
     handle: Any = None
     last = 0.0

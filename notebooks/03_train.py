@@ -161,7 +161,8 @@ for wanted in (["wiki", "docs", "code"], ["page_qa", "page_instruction"]):
 # %% [markdown]
 # ## Train
 # An interrupted run goes on from its last checkpoint when this cell is run again. Held-out losses are sums over all
-# their tokens; "general" is on answers that have nothing to do with the data: what rises there is being forgotten.
+# their tokens. "general" is on short answers that have nothing to do with the data: where it rises, something is being
+# forgotten; where it falls, the model learns to be short. What it still knows, 04_eval asks.
 
 # %%
 if not done:

@@ -9,7 +9,7 @@ from types import MethodType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_packing import CONFIG, make_mixture, rows_of
+from test_packing import CONFIG, load_strong, make_mixture, rows_of
 
 from ftlib.audit import RAW_SOURCES
 from ftlib.errors import SetupError
@@ -28,15 +28,7 @@ def config(tiny_model):
 
 @pytest.fixture(scope="module")
 def loaded(config):
-    """The tiny model on the compiled path, its adapter and projections made strong: what leaked would show."""
-    import torch
-
-    model, tokenizer = load_model(config)
-    torch.manual_seed(0)
-    for name, weight in model.named_parameters():
-        if "_proj" in name:
-            torch.nn.init.normal_(weight, std=0.4)
-    return model, tokenizer
+    return load_strong(config)
 
 
 @pytest.fixture(scope="module")

@@ -116,8 +116,7 @@ def config(tiny_model):
     return replace(CONFIG, model=str(tiny_model))
 
 
-@pytest.fixture(scope="module")
-def loaded(config):
+def load_strong(config):
     """The tiny model, its adapter and all its projections made strong: what leaked between rows would show."""
     import torch
 
@@ -127,6 +126,11 @@ def loaded(config):
         if "_proj" in name:
             torch.nn.init.normal_(weight, std=0.4)
     return model, tokenizer
+
+
+@pytest.fixture(scope="module")
+def loaded(config):
+    return load_strong(config)
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ftlib.errors import LossIsNaN, OutOfMemory
 from ftlib.workspace import read_json, write_json
 
 GRACE = 10.0
 """Seconds between asking a process to end and killing it."""
-EXIT_CODES = {3: "out of memory", 4: "the loss became NaN"}
+EXIT_CODES = {OutOfMemory.exit_code: "out of memory", LossIsNaN.exit_code: "the loss became NaN"}
 INTERRUPTED = "interrupted"
 TAKEN_OVER = "taken over"
 

@@ -11,6 +11,7 @@ from ftlib import runtime
 from ftlib.errors import SetupError
 from ftlib.models import model_not_found, model_path
 from ftlib.training import compiled
+from ftlib.training.estimates import recomputed
 
 if TYPE_CHECKING:
     from ftlib.settings import TrainConfig
@@ -92,7 +93,7 @@ def load(config: TrainConfig) -> tuple[Any, dict[str, Any]]:
     except OSError as error:
         raise model_not_found(config.model, error) from error
     if backend == "compiled":
-        path |= compiled.prepare(model, config.checkpoint_layers)
+        path |= compiled.prepare(model, recomputed(config, model.config.num_hidden_layers))
         path["attention"] = "flex_attention, sdpa where a sequence is one document" if on_gpu else "sdpa with a mask"
     return model, path
 
@@ -115,7 +116,7 @@ def _unsloth_model(FastLanguageModel: Any, config: TrainConfig, dtype: Any, lora
         load_in_4bit=config.load_in_4bit,
     )
     layers = model.config.num_hidden_layers
-    again = layers if config.checkpoint_layers < 0 else min(config.checkpoint_layers, layers)
+    again = recomputed(config, layers)
     if 0 < again < layers:  # its CPU backend knows no such setting
         lora = {**lora, "checkpoint_skip_layers": layers - again}
     return FastLanguageModel.get_peft_model(

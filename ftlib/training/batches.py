@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-IGNORE = -100
+from ftlib.chunking import IGNORE
+
+
+def packs(rows: Iterable[Mapping[str, Any]], length: int) -> list[dict[str, list[int]]]:
+    """Rows one after the other in sequences of at most `length` tokens; none is cut, and their order stays.
+
+    Args:
+        rows: input_ids and labels, as lists.
+
+    Returns:
+        input_ids, labels and seq_lengths of each sequence, as TRL's packed data sets have them.
+    """
+    found: list[dict[str, list[int]]] = []
+    for row in rows:
+        ids = row["input_ids"]
+        if not found or len(found[-1]["input_ids"]) + len(ids) > length:
+            found.append({"input_ids": [], "labels": [], "seq_lengths": []})
+        found[-1]["input_ids"] += ids
+        found[-1]["labels"] += row["labels"]
+        found[-1]["seq_lengths"].append(len(ids))
+    return found
 
 
 def pack_in_order(rows: Any, length: int) -> Any:
-    """Rows one after the other in sequences of at most `length` tokens; none is cut, and their order stays.
-
-    For orders that mean something (raw_then_chat): best fit, as TRL packs, sorts rows by length.
-
-    Returns:
-        a `datasets.Dataset` with input_ids, labels and seq_lengths, as TRL's packed ones.
-    """
+    """`packs` as a `datasets.Dataset`, for orders that mean something: TRL's best fit sorts rows by length."""
     from datasets import Dataset
 
-    from ftlib.rows import arrays
-
-    packs: list[dict[str, list[int]]] = []
-    for row in arrays(rows):
-        ids = row["input_ids"]
-        if not packs or len(packs[-1]["input_ids"]) + len(ids) > length:
-            packs.append({"input_ids": [], "labels": [], "seq_lengths": []})
-        packs[-1]["input_ids"].extend(ids.tolist())
-        packs[-1]["labels"].extend(row["labels"].tolist())
-        packs[-1]["seq_lengths"].append(len(ids))
-    return Dataset.from_list(packs)
+    return Dataset.from_list(packs(rows, length))
 
 
 def fixed_shape(

@@ -32,11 +32,11 @@ def obstacle(model_config: Any, max_length: int) -> str:
     return ""
 
 
-def prepare(model: Any, checkpoint_layers: int) -> dict[str, Any]:
+def prepare(model: Any, again: int) -> dict[str, Any]:
     """Turn a PEFT model into one whose forward takes packed batches and returns their loss.
 
     Args:
-        checkpoint_layers: decoder layers whose activations are computed again in the backward pass; -1 for all.
+        again: decoder layers whose activations are computed again in the backward pass, the first ones.
 
     Returns:
         what was done, for the run's record.
@@ -48,7 +48,6 @@ def prepare(model: Any, checkpoint_layers: int) -> dict[str, Any]:
     causal.set_attn_implementation(attention.NAME)
     fused = lora.fuse(model)
     layers = causal.model.layers
-    again = len(layers) if checkpoint_layers < 0 else min(checkpoint_layers, len(layers))
     for number, layer in enumerate(layers):
         layer.gradient_checkpointing = number < again
         # No state of a random generator to restore: there is no dropout.

@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-IGNORE = -100
+from ftlib.chunking import IGNORE
+
 CHUNK_BYTES = 2**28  # of logits in fp32
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ftlib import runtime
-from ftlib.errors import LossIsNaN, OutOfMemory, SetupError
+from ftlib.errors import OutOfMemory, SetupError
 from ftlib.mixture import build_mixture
+from ftlib.progress import curves
 from ftlib.settings import TrainConfig, changed, default_mixture
 from ftlib.train import build_trainer, load_model, train
-from ftlib.training import faults, planner, record
+from ftlib.training import faults, planner
 from ftlib.training.record import PACKAGES, save_run
 from ftlib.workspace import open_workspace, read_json, read_jsonl, require, write_json, write_jsonl, write_manifest
 
@@ -64,7 +65,7 @@ def run_file(path: Path) -> dict[str, Any]:
             plan = {"train": asdict(config), "mixture": asdict(mixing)}
             write_manifest(folder, stage="03_train", settings=plan, inputs=inputs, counts=result, packages=PACKAGES)
         else:
-            steps, measured = record.curves(trainer.state.log_history)
+            steps, measured = curves(trainer.state.log_history)
             write_jsonl(folder / "log.jsonl", steps)
             write_jsonl(folder / "validation.jsonl", measured)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -95,5 +96,5 @@ def main(arguments: Sequence[str]) -> int:
         run_file(Path(arguments[0]))
     except SetupError as error:
         print(error, file=sys.stderr)
-        return 3 if isinstance(error, OutOfMemory) else 4 if isinstance(error, LossIsNaN) else 2
+        return error.exit_code
     return 0

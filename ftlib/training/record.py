@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlib import runtime
+from ftlib.progress import curves
 from ftlib.training import flops
+from ftlib.training.estimates import recomputed
 from ftlib.workspace import installed, plain, read_json, write_json, write_jsonl
 
 if TYPE_CHECKING:
@@ -52,18 +54,12 @@ def card_share(model: Any, config: TrainConfig, rows: Any, tokens_per_second: fl
     if not peak:
         return {"model_flops_share": None, "hardware_flops_share": None}
     shape = flops.shape_of(model.config)
-    layers = shape.layers if config.checkpoint_layers < 0 else min(config.checkpoint_layers, shape.layers)
     lengths = [len(ids) for ids in rows["input_ids"]] if len(rows) else [1]
-    works = flops.work(shape, config.lora_r, flops.mean_context(lengths), layers)
+    works = flops.work(shape, config.lora_r, flops.mean_context(lengths), recomputed(config, shape.layers))
     return {
         name: round(tokens_per_second * work / peak, 4)
         for name, work in zip(("model_flops_share", "hardware_flops_share"), works, strict=True)
     }
-
-
-def curves(log_history: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A trainer's history as training steps (loss, learning_rate, ...) and measurements (step, validation)."""
-    return [entry for entry in log_history if "loss" in entry], [e for e in log_history if "validation" in e]
 
 
 def loss_table(result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 A mean of batch means depends on the batch: the same model and data gave 1.57 at batch 1 and 0.90 in one batch. Here the
 losses of all labels are summed, and divided once. The third, on general answers that no run trains on, is a first look
-at forgetting: by how much it rises.
+at forgetting: where it rises, something is lost. Where it falls, the model has learned to answer as shortly as they do,
+which says nothing of what it still knows: that is 04_eval's to find out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftlib import chat, inference, sample
 from ftlib.audit import RAW_SOURCES
-from ftlib.training.batches import fixed_shape
+from ftlib.training.batches import fixed_shape, packs
 
 if TYPE_CHECKING:
     from ftlib.mixture import Mixture
@@ -65,18 +66,11 @@ def _packed_loss(
     """As `inference.token_loss`, in sequences of the one shape that is compiled."""
     import torch
 
-    packs: list[dict[str, list[int]]] = []
-    for row in rows:
-        if not packs or len(packs[-1]["input_ids"]) + len(row["input_ids"]) > config.max_length:
-            packs.append({"input_ids": [], "labels": [], "seq_lengths": []})
-        packs[-1]["input_ids"] += row["input_ids"]
-        packs[-1]["labels"] += row["labels"]
-        packs[-1]["seq_lengths"].append(len(row["input_ids"]))
     causal = model.get_base_model()
     device = next(causal.parameters()).device
     one = torch.ones((), device=device)
     total, counted = 0.0, 0
-    for pack in packs:
+    for pack in packs(rows, config.max_length):
         batch = fixed_shape([pack], config.max_length, 1, pad_token_id)
         counted += int((batch["labels"] != chat.IGNORE).sum())
         with torch.no_grad():
