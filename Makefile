@@ -10,7 +10,10 @@ WORKSPACE ?=
 # Read from the environment, so that no shell takes the quotes out of a value.
 export SET ?=
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+# Compiled is what is imported, when it is: all that torch and its like bring would take a core for a minute. For that,
+# Python must be let write what it has compiled.
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
+export PYTHONDONTWRITEBYTECODE :=
 
 # Versions that are known to work together. Elsewhere pip picks within pyproject's ranges.
 TORCH_CPU := torch==2.13.0

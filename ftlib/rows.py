@@ -99,14 +99,16 @@ def arrays(rows: Any) -> Iterator[dict[str, Any]]:
             }
 
 
-def longest(rows: Any) -> int:
-    """Tokens of the longest row; 0 where there is none."""
+def lengths(rows: Any) -> list[int]:
+    """Tokens of each row of a dataset (or list of dicts), without reading the rows themselves into Python."""
     if isinstance(rows, (list, tuple)):
-        return max((len(row["input_ids"]) for row in rows), default=0)
+        return [len(row["input_ids"]) for row in rows]
     import pyarrow.compute as pc
 
-    lengths = (
-        pc.max(pc.list_value_length(batch["input_ids"])).as_py()
-        for batch in rows.select_columns(["input_ids"]).with_format("arrow").iter(batch_size=1000)
-    )
-    return max(lengths, default=0)
+    batches = rows.select_columns(["input_ids"]).with_format("arrow").iter(batch_size=ROWS)
+    return [length for batch in batches for length in pc.list_value_length(batch["input_ids"]).to_pylist()]
+
+
+def longest(rows: Any) -> int:
+    """Tokens of the longest row; 0 where there is none."""
+    return max(lengths(rows), default=0)

@@ -159,6 +159,14 @@ for wanted in (["wiki", "docs", "code"], ["page_qa", "page_instruction"]):
         display(HTML(report.coloured(row, tokenizer)))
 
 # %% [markdown]
+# How long it will take, and what it costs, where the card's speed is known.
+
+# %%
+from ftlib.rows import lengths
+
+print(planner.lines(planner.fit(config, machine, lengths(mixture.train)))[-1])
+
+# %% [markdown]
 # ## Train
 # An interrupted run goes on from its last checkpoint when this cell is run again. Held-out losses are sums over all
 # their tokens. "general" is on short answers that have nothing to do with the data: where it rises, something is being

@@ -4,7 +4,7 @@ On a GPU the same is measured with flex attention, compiled blocks and CUDA grap
 """
 
 from dataclasses import replace
-from types import MethodType
+from types import MethodType, SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -280,6 +280,10 @@ def test_models_it_does_not_know_are_refused(config, tiny_model, tmp_path):
     assert "gpt2" in compiled.obstacle(GPT2Config(), 64)
     assert "back 32 tokens" in compiled.obstacle(MistralConfig(sliding_window=32), 64)
     assert compiled.obstacle(MistralConfig(sliding_window=4096), 4096) == ""
+    # As config.json has it: Qwen's name a window that they do not use.
+    qwen = {"model_type": "qwen2", "sliding_window": 32}
+    assert compiled.obstacle(SimpleNamespace(**qwen, use_sliding_window=False), 64) == ""
+    assert "back 32 tokens" in compiled.obstacle(SimpleNamespace(**qwen, use_sliding_window=True), 64)
     GPT2Config().save_pretrained(tmp_path)
     with pytest.raises(SetupError, match=r"backend='compiled' can't train .*gpt2.*Set backend='unsloth'"):
         load_model(replace(config, model=str(tmp_path)))

@@ -111,6 +111,15 @@ def test_speed_is_what_was_measured(run):
     assert 1 / seconds == pytest.approx(run["tokens_per_second"], rel=0.08)
 
 
+def test_the_work_of_a_token_is_the_recipes():
+    """Mistral 7B at r = 512, full checkpointing, 8,192-token documents: 42.9 GFLOP of model, 61.7 done."""
+    mistral = flops.Shape(32, 4096, 4096, 1024, 14336, 32000, tied=False)
+    model, done = flops.work(mistral, 512, flops.mean_context([8192]), 32)
+    assert (round(model / 1e9, 1), round(done / 1e9, 1)) == (42.9, 61.7)
+    assert mistral.adapter_weights(512) == 32 * 512 * (2 * 8192 + 2 * 5120 + 3 * 18432)
+    assert flops.mean_context([1, 3]) == (1 + 1 + 2 + 3) / 4
+
+
 def test_what_ran_out_of_memory_is_not_planned():
     (run,) = (run for run in MEASURED["runs"] if run.get("peak_at_least"))
     predicted = total(MISTRAL, settings_of(run), "compiled")

@@ -114,6 +114,8 @@ def elsewhere(space, **settings):
     here = Path(__file__).parent
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(ftlib.__file__).parents[1]), str(here)])}
     code = (
+        # A shell that runs the tests in the background has Ctrl-C ignored, and whatever they start ignores it too.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "import json, os, sys, test_sweep as t; from ftlib.sweep import trials; "
         "os.fsync = lambda _: None; trials.GRACE = 0.3; "
         "rows = t.go(t.open_workspace(sys.argv[1]), **json.loads(sys.argv[2])); print(json.dumps(rows))"

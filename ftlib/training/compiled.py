@@ -27,8 +27,10 @@ def obstacle(model_config: Any, max_length: int) -> str:
     kind = getattr(model_config, "model_type", "unknown")
     if kind not in MODEL_TYPES:
         return f"models of type {kind} are not known to it"
-    if (getattr(model_config, "sliding_window", None) or max_length) < max_length:
-        return f"attention looks back {model_config.sliding_window} tokens only, max_length is {max_length}"
+    window = getattr(model_config, "sliding_window", None)
+    # Qwen's configurations name a window that they do not use.
+    if window and window < max_length and getattr(model_config, "use_sliding_window", True):
+        return f"attention looks back {window} tokens only, max_length is {max_length}"
     return ""
 
 

@@ -13,7 +13,7 @@ WARM_STEPS = 3  # real steps before the recording: compilation, autotuning, work
 
 
 def graph_steps(trainer: Any) -> None:
-    """Replace `trainer.training_step` by one that records its third batch and replays the record from then on."""
+    """Replace `trainer.training_step` by one that records a batch after WARM_STEPS, and replays it from then on."""
     import torch
 
     model = trainer.model

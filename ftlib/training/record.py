@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftlib import runtime
 from ftlib.progress import curves
+from ftlib.rows import lengths
 from ftlib.training import flops
 from ftlib.training.estimates import recomputed
 from ftlib.workspace import installed, plain, read_json, write_json, write_jsonl
@@ -54,8 +55,8 @@ def card_share(model: Any, config: TrainConfig, rows: Any, tokens_per_second: fl
     if not peak:
         return {"model_flops_share": None, "hardware_flops_share": None}
     shape = flops.shape_of(model.config)
-    lengths = [len(ids) for ids in rows["input_ids"]] if len(rows) else [1]
-    works = flops.work(shape, config.lora_r, flops.mean_context(lengths), recomputed(config, shape.layers))
+    context = flops.mean_context(lengths(rows))
+    works = flops.work(shape, config.lora_r, context, recomputed(config, shape.layers))
     return {
         name: round(tokens_per_second * work / peak, 4)
         for name, work in zip(("model_flops_share", "hardware_flops_share"), works, strict=True)
