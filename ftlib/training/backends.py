@@ -142,14 +142,14 @@ def _mend_packed_attention() -> str:
         from unsloth.utils import attention_dispatch as dispatch
     except ImportError:
         return "Unsloth's"
-    if dispatch.HAS_FLASH_ATTENTION:
+    if getattr(dispatch, "HAS_FLASH_ATTENTION", False):
         return "flash-attn"
-    if dispatch.HAS_XFORMERS:
+    if getattr(dispatch, "HAS_XFORMERS", False):
         return "xformers"
-    if dispatch._TORCH_VARLEN_ATTN is not None:
+    if getattr(dispatch, "_TORCH_VARLEN_ATTN", None) is not None:
         return "torch varlen"
     lean = getattr(dispatch, "_LeanFlashVarlen", None)
-    if lean is None:
+    if lean is None or not hasattr(dispatch, "_varlen_attn_call"):
         return "sdpa, one call a document"
 
     def call(q: Any, k: Any, v: Any, ends: Any, longest: int, *, scale: Any, window_size: Any, enable_gqa: bool) -> Any:
