@@ -9,7 +9,7 @@ from types import MethodType, SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_packing import CONFIG, load_strong, make_mixture, rows_of
+from test_packing import CONFIG, check_step, load_strong, make_mixture, rows_of
 
 from ftlib.audit import RAW_SOURCES
 from ftlib.errors import SetupError
@@ -205,7 +205,6 @@ def test_an_adapter_that_is_off_is_off(loaded):
 @pytest.mark.parametrize("order", ["mixed", "raw_then_chat"])
 def test_a_step_is_the_step_on_its_rows(config, loaded, mixture, tmp_path, order, layers):
     """Loss and gradients of a real step of two batches, against the rows one by one, each token weighing the same."""
-    import torch
     from transformers import TrainerCallback
 
     step_config = replace(config, gradient_accumulation_steps=2, max_steps=1, max_grad_norm=1e9, learning_rate=1e-12)
@@ -236,20 +235,7 @@ def test_a_step_is_the_step_on_its_rows(config, loaded, mixture, tmp_path, order
 
     rows = [row for batch in seen for row in documents(batch)]
     assert any("starts" in batch for batch in seen) and len(rows) > 4
-    kept = [sum(label != IGNORE for label in labels[1:]) for _, labels in rows]
-    expected = 0.0
-    for (ids, labels), number in zip(rows, kept, strict=True):
-        if number:
-            loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * number / sum(kept)
-            loss.backward()
-            expected += loss.item()
-    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-5)
-    ours = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
-    assert ours.keys() == gradients.keys() and len(ours) == 2 * 7 * 2  # A and B, projections, layers
-    for name, gradient in ours.items():
-        assert gradient.norm() > 1e-3
-        assert (gradients[name] - gradient).norm() < 1e-4 * gradient.norm(), name
-    model.zero_grad()
+    check_step(trainer, rows, gradients)
 
 
 def test_it_learns_what_plain_trl_learns(config, tmp_path):

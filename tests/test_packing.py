@@ -282,10 +282,30 @@ def test_a_packed_row_is_read_as_if_alone(packed_batch):
         assert (together[piece] - alone).abs().max() < 1e-5
 
 
+def check_step(trainer, rows, gradients) -> None:
+    """The trainer's first loss and these gradients are those of the rows one by one, each token weighing the same."""
+    import torch
+
+    model = trainer.model
+    kept = [sum(label != IGNORE for label in labels[1:]) for _, labels in rows]
+    expected = 0.0
+    for (ids, labels), number in zip(rows, kept, strict=True):
+        if number:  # padding has none
+            loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * number / sum(kept)
+            loss.backward()
+            expected += loss.item()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-5)
+    ours = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    assert ours.keys() == gradients.keys() and len(ours) == 2 * 7 * 2  # A and B, projections, layers
+    for name, gradient in ours.items():
+        assert gradient.norm() > 1e-3
+        assert (gradients[name] - gradient).norm() < 1e-4 * gradient.norm(), name
+    model.zero_grad()
+
+
 @pytest.mark.parametrize(("order", "checkpointing"), [("mixed", False), ("mixed", True), ("raw_then_chat", False)])
 def test_a_step_on_a_batch_is_the_step_on_its_rows(config, loaded, mixture, tmp_path, order, checkpointing):
     """Loss and gradients of a real step of two batches, against the rows one by one, each token weighing the same."""
-    import torch
     from transformers import TrainerCallback
 
     settings = replace(
@@ -322,19 +342,7 @@ def test_a_step_on_a_batch_is_the_step_on_its_rows(config, loaded, mixture, tmp_
         assert len(batches) == 2 and all(len(pieces(batch)) > 2 for batch in batches)
     else:
         assert len(rows) == 4 and not all(batch["attention_mask"].all() for batch in batches)
-    kept = [sum(label != IGNORE for label in labels[1:]) for _, labels in rows]
-    expected = 0.0
-    for (ids, labels), number in zip(rows, kept, strict=True):
-        loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * number / sum(kept)
-        loss.backward()
-        expected += loss.item()
-    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-5)
-    ours = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
-    assert ours.keys() == gradients.keys() and len(ours) == 2 * 7 * 2  # A and B, projections, layers
-    for name, gradient in ours.items():
-        assert gradient.norm() > 1e-3
-        assert (gradients[name] - gradient).norm() < 1e-4 * gradient.norm()
-    model.zero_grad()
+    check_step(trainer, rows, gradients)
 
 
 def test_a_packed_run_counts_its_tokens(config, tmp_path):
