@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SetupError(Exception):
     """A wrong input, setting or order of steps. The message names it and the way out.
@@ -20,6 +22,11 @@ class OutOfMemory(SetupError):
     """Training does not fit the card."""
 
     exit_code = 3
+
+    def __init__(self, message: str, smaller: Any = None) -> None:
+        """smaller: the TrainConfig to try next; None where there is none."""
+        super().__init__(message)
+        self.smaller = smaller
 
 
 class LossIsNaN(SetupError):

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ftlib import metrics, runtime, sample
-from ftlib.audit import RAW_SOURCES
-from ftlib.inference import ARMS, arm, capped, generate, token_loss
+from ftlib.inference import ARMS, arm, generate, held_out, token_loss
 from ftlib.synth import questions_path
 from ftlib.workspace import Workspace, read_jsonl, require
 
@@ -143,8 +142,7 @@ def evaluate(
     sampled = [{**row, "set": "sampled"} for row in questions if row["set"] == "trained"][: config.sampled_items]
     sampling = {"temperature": config.temperature, "top_p": config.top_p, "seed": config.seed}
     losses: dict[str, dict[str, Any]] = {"chat": {}, "raw": {}}
-    raw = capped([row for row in validation if row["source"] in RAW_SOURCES], config.loss_tokens)
-    chats = capped([r for r in validation if r["source"] not in (*RAW_SOURCES, "general")], config.loss_tokens)
+    rows_of_loss = held_out(validation, config.loss_tokens)
     for name in ARMS:
         print(f"{name}: {len(questions)} questions, {len(recall)} texts to recite, {len(sampled)} sampled answers")
         with arm(model, name):
@@ -159,8 +157,8 @@ def evaluate(
                 )
                 for row, answer in zip(rows, answers, strict=True):
                     row[name] = answer
-            losses["chat"][name] = token_loss(model, chats, tokenizer.pad_token_id)
-            losses["raw"][name] = token_loss(model, raw, tokenizer.pad_token_id)
+            for kind, held in rows_of_loss.items():
+                losses[kind][name] = token_loss(model, held, tokenizer.pad_token_id)
     samples = questions + recall + sampled
     for row in samples:
         for name in ARMS:

@@ -7,14 +7,15 @@ Unsloth: its inference mode with left-padded batches gave a wrong first answer.)
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ftlib import chat
+from ftlib.adapters import check_base
+from ftlib.audit import RAW_SOURCES
 from ftlib.errors import SetupError
-from ftlib.export.adapters import check_base
 from ftlib.models import load_tokenizer, model_not_found, model_path
 from ftlib.workspace import read_manifest
 
@@ -75,7 +76,7 @@ def generate(
 
     encoded = [chat.encode_prompt(tokenizer, [{"role": "user", "content": prompt}]) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
-    stops = {tokenizer.eos_token_id} | set(_as_list(model.generation_config.eos_token_id))
+    stops = stop_tokens(tokenizer, model.generation_config.eos_token_id)
     decoding: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if sampling:
         decoding = {"do_sample": True, "temperature": sampling["temperature"], "top_p": sampling["top_p"], "top_k": 0}
@@ -94,7 +95,7 @@ def generate(
                 max_new_tokens=max_new_tokens,
                 num_beams=1,
                 repetition_penalty=1.0,
-                eos_token_id=sorted(stops),
+                eos_token_id=stops,
                 pad_token_id=tokenizer.pad_token_id,
                 **decoding,
             )
@@ -106,8 +107,10 @@ def generate(
     return answers
 
 
-def _as_list(value: Any) -> list[int]:
-    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+def stop_tokens(tokenizer: Any, ends: Any) -> list[int]:
+    """Ids that end an answer: the tokenizer's end, and those that a generation config names (one, several or None)."""
+    named = [] if ends is None else ends if isinstance(ends, (list, tuple)) else [ends]
+    return sorted({tokenizer.eos_token_id, *named})
 
 
 def token_loss(model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int, tokens: int = 4096) -> dict[str, Any]:
@@ -152,7 +155,19 @@ def _batches(rows: Sequence[Mapping[str, Any]], tokens: int) -> Iterator[list[Ma
         yield batch
 
 
-def capped(rows: Sequence[Mapping[str, Any]], tokens: int) -> list[Mapping[str, Any]]:
+def held_out(validation: Iterable[Mapping[str, Any]], tokens: int) -> dict[str, list[Mapping[str, Any]]]:
+    """The chats and the raw rows of a mixture's validation set, each up to a number of tokens, as `capped`.
+
+    Args:
+        validation: is read twice, each time as far as need be.
+    """
+    return {
+        "chat": capped((row for row in validation if row["source"] not in (*RAW_SOURCES, "general")), tokens),
+        "raw": capped((row for row in validation if row["source"] in RAW_SOURCES), tokens),
+    }
+
+
+def capped(rows: Iterable[Mapping[str, Any]], tokens: int) -> list[Mapping[str, Any]]:
     """The first rows that fit into a number of tokens; all of them where it is 0. At least one."""
     kept: list[Mapping[str, Any]] = []
     total = 0

@@ -1,6 +1,7 @@
 """The compiled path on a CPU, where nothing is compiled but all else is the same: its steps are those of plain TRL.
 
-On a GPU the same is measured with flex attention, compiled blocks and CUDA graphs (benchmarks/results/train.json).
+On a GPU the same is measured with flex attention, compiled blocks and CUDA graphs
+(benchmarks/results/compiled_blocks_h100.json).
 """
 
 from dataclasses import replace

@@ -20,10 +20,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ftlib import export
+from ftlib import adapters, export
+from ftlib.adapters import check_base, read_adapter
 from ftlib.errors import SetupError
-from ftlib.export import adapters, gguf, main, merge, publish, push
-from ftlib.export.adapters import check_base, read_adapter
+from ftlib.export import gguf, main, merge, publish, push
 from ftlib.inference import generate
 from ftlib.models import load_tokenizer
 from ftlib.workspace import read_json, write_json, write_jsonl, write_manifest

@@ -12,7 +12,7 @@ from ftlib.audit import RAW_SOURCES
 from ftlib.errors import LossIsNaN, OutOfMemory, SetupError
 from ftlib.inference import token_loss
 from ftlib.mixture import MixtureConfig, build_mixture, split_of
-from ftlib.runtime import Accelerator
+from ftlib.runtime import Accelerator, accelerator
 from ftlib.settings import TrainConfig
 from ftlib.train import build_trainer, load_model, save_run, train
 from ftlib.training import faults, from_file, planner, record, validation
@@ -204,8 +204,6 @@ def test_a_full_card_is_told_with_the_next_smaller_settings(config, tmp_path, mo
     with pytest.raises(OutOfMemory, match=r"is full\. Take rank 2\. Set lora_r=2 and call load_model again"):
         train(trainer, config, tmp_path, mixture=mixture)
     monkeypatch.setattr(planner, "smaller", lambda config, machine: None)
-    from ftlib.runtime import accelerator
-
     assert "There is no smaller setting" in str(faults.out_of_memory(config, accelerator()))
 
 
@@ -303,7 +301,7 @@ def test_a_full_card_is_retried_with_smaller_settings(space, config, capsys, mon
 
     def train(trainer, config, *_, **__):
         tried.append(config.lora_r)
-        raise OutOfMemory("full")
+        raise faults.out_of_memory(config, accelerator())
 
     monkeypatch.setattr(from_file, "train", train)
     monkeypatch.setattr(planner, "smaller", lambda config, machine: (replace(config, lora_r=config.lora_r // 2), ""))

@@ -5,8 +5,8 @@
 writes `<run>/merged`, a folder that `from_pretrained`, vLLM and llama.cpp's converter load. Each weight is W + scale *
 B @ A in fp32, rounded once, tensor by tensor from the base's files: beside the check, memory is a few GiB.
 
-    adapters     an adapter's files, whether they fit a base, and the weights of both in one
-    publish      a GGUF by llama.cpp, and the hub
+    ftlib.adapters     an adapter's files, whether they fit a base, and the weights of both in one
+    publish            a GGUF by llama.cpp, and the hub
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from ftlib import chat
+from ftlib.adapters import DTYPES, Adapter, base_files, base_skeleton, check_base, read_adapter, write_merged
 from ftlib.errors import SetupError
-from ftlib.export.adapters import DTYPES, Adapter, base_files, base_skeleton, check_base, read_adapter, write_merged
 from ftlib.export.publish import gguf, push
+from ftlib.inference import stop_tokens
 from ftlib.models import DEMO, load_tokenizer, model_path
 from ftlib.workspace import file_hash, read_json, read_jsonl, read_manifest, write_json
 
@@ -155,9 +156,8 @@ def _write_configs(base: str, tokenizer: Any, folder: Path, dtype: str, tied: bo
     generation = cached_file(base, "generation_config.json", _raise_exceptions_for_missing_entries=False)
     values = read_json(Path(generation)) if generation else GenerationConfig().to_diff_dict()
     # What ends a turn in the training data must end an answer.
-    ends = values.get("eos_token_id", config.get("eos_token_id"))
-    stops = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [] if ends is None else [ends])}
-    values |= {"eos_token_id": sorted(stops) if len(stops) > 1 else min(stops)}
+    stops = stop_tokens(tokenizer, values.get("eos_token_id", config.get("eos_token_id")))
+    values |= {"eos_token_id": stops if len(stops) > 1 else stops[0]}
     write_json(folder / "generation_config.json", values)
     tokenizer.save_pretrained(folder)
 
@@ -217,8 +217,7 @@ def _ask(
 
     where = {"": 0} if device == "cuda" else None
     model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, DTYPES[precision]), device_map=where)
-    ends = model.generation_config.eos_token_id
-    stops = sorted({tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [] if ends is None else [ends])})
+    stops = stop_tokens(tokenizer, model.generation_config.eos_token_id)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter.file.parent))
     model.eval()

@@ -72,16 +72,16 @@ def _names(recent: Iterable[Sequence[Mapping[str, Any]]], rows: Any) -> str:
 
 def out_of_memory(config: TrainConfig, machine: Accelerator) -> OutOfMemory:
     """The error for a card that is full, with the planner's next smaller settings."""
-    found = planner.smaller(config, machine)
     way_out = "There is no smaller setting: take a smaller model or another card."
-    if found is not None:
-        smaller, sentence = found
+    smaller, sentence = planner.smaller(config, machine) or (None, "")
+    if smaller is not None:
         before = asdict(config)
         differs = ", ".join(f"{name}={value!r}" for name, value in asdict(smaller).items() if value != before[name])
         way_out = (
             f"{sentence} Set {differs} and call load_model again; restart the runtime first if memory stays taken."
         )
-    return OutOfMemory(f"{machine.name} ({machine.memory_gib:.0f} GiB) is full. {way_out} Checkpoints are kept.")
+    told = f"{machine.name} ({machine.memory_gib:.0f} GiB) is full. {way_out} Checkpoints are kept."
+    return OutOfMemory(told, smaller)
 
 
 def compiler_error(error: Exception) -> SetupError | None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ftlib import runtime
 from ftlib.errors import OutOfMemory, SetupError
-from ftlib.mixture import build_mixture
-from ftlib.progress import curves
+from ftlib.mixture import Mixture, MixtureConfig, build_mixture
 from ftlib.settings import TrainConfig, changed, default_mixture
 from ftlib.train import build_trainer, load_model, train
-from ftlib.training import faults, planner
-from ftlib.training.record import PACKAGES, save_run
-from ftlib.workspace import open_workspace, read_json, read_jsonl, require, write_json, write_jsonl, write_manifest
+from ftlib.training import faults
+from ftlib.training.record import PACKAGES, save_curves, save_run
+from ftlib.workspace import Workspace, open_workspace, read_json, read_jsonl, require, write_json, write_manifest
 
 
 def run_file(path: Path) -> dict[str, Any]:
@@ -43,34 +40,38 @@ def run_file(path: Path) -> dict[str, Any]:
     config = changed(TrainConfig(), asked.get("train", {}))
     mixing = changed(default_mixture(config), asked.get("mixture", {}))
     inputs = {"documents": space.documents, "chats": space.chats}
-    for left in range(asked.get("retry", 0), -1, -1):
-        model, tokenizer = load_model(config)
-        mixture = build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
-        trainer = build_trainer(model, tokenizer, mixture.train, _shared(config), folder, mixing.order)
-        try:
-            data = {"mixture": mixing, "inputs": space.hashes(inputs)}
-            result = train(trainer, config, folder, data=data, mixture=mixture)
-            break
-        except OutOfMemory as error:
-            smaller = planner.smaller(config, runtime.accelerator())
-            if not left or smaller is None:
-                raise
-            print(f"{error}\nTrying that.", file=sys.stderr)
-            config = smaller[0]
-            del model, trainer
-            faults.free_memory()
+    trainer, mixture, config, result = _trained(space, folder, config, mixing, inputs, asked.get("retry", 0))
     if trainer.is_world_process_zero():
         if asked.get("keep", "adapter") == "adapter":
             save_run(folder, trainer, config, mixture, result)
             plan = {"train": asdict(config), "mixture": asdict(mixing)}
             write_manifest(folder, stage="03_train", settings=plan, inputs=inputs, counts=result, packages=PACKAGES)
         else:
-            steps, measured = curves(trainer.state.log_history)
-            write_jsonl(folder / "log.jsonl", steps)
-            write_jsonl(folder / "validation.jsonl", measured)
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            save_curves(folder, trainer)
         write_json(folder / "result.json", result)
     return result
+
+
+def _trained(
+    space: Workspace, folder: Path, config: TrainConfig, mixing: MixtureConfig, inputs: dict[str, Path], retry: int
+) -> tuple[Any, Mixture, TrainConfig, dict[str, Any]]:
+    """Trainer, mixture, result, and the settings that fitted: those asked for, or the first smaller ones of `retry`."""
+    data = {"mixture": mixing, "inputs": space.hashes(inputs)}
+    mixture: Mixture | None = None
+    while True:
+        model, tokenizer = load_model(config)
+        mixture = mixture or build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
+        trainer = build_trainer(model, tokenizer, mixture.train, _shared(config), folder, mixing.order)
+        try:
+            return trainer, mixture, config, train(trainer, config, folder, data=data, mixture=mixture)
+        except OutOfMemory as error:
+            if retry < 1 or error.smaller is None:
+                raise
+            print(f"{error}\nTrying that.", file=sys.stderr)
+            config, retry = error.smaller, retry - 1
+        # Here, where no traceback holds them any more.
+        del model, trainer
+        faults.free_memory()
 
 
 def _shared(config: TrainConfig) -> TrainConfig:

@@ -63,15 +63,15 @@ def card_share(model: Any, config: TrainConfig, rows: Any, tokens_per_second: fl
     }
 
 
-def loss_table(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def loss_table(result: Mapping[str, Any]) -> list[dict[str, str]]:
     """The held-out losses of a run (nats a token) before and after, for `report.table`."""
     return [
         {
             "held-out": name,
-            "tokens": before["tokens"],
             "loss before": f"{before['loss']:.3f}",
             "loss after": f"{result['after'][name]['loss']:.3f}",
             "change": f"{result['after'][name]['loss'] - before['loss']:+.3f}",
+            "tokens": f"{before['tokens']:,}",
         }
         for name, before in result.get("before", {}).items()
     ]
@@ -92,10 +92,15 @@ def save_run(folder: Path, trainer: Any, config: TrainConfig, mixture: Mixture, 
     versions = {name: version for name in PACKAGES if (version := installed(name))}
     write_json(folder / "resolved.json", {**resolved_settings(trainer), "versions": versions, "result": plain(result)})
     write_json(folder / "audit.json", mixture.audit)
+    write_card(folder)
+    save_curves(folder, trainer)
+
+
+def save_curves(folder: Path, trainer: Any) -> None:
+    """Write the losses by step and the measurements of held-out ones; drop the checkpoints, which nothing needs now."""
     steps, measured = curves(trainer.state.log_history)
     write_jsonl(folder / "log.jsonl", steps)
     write_jsonl(folder / "validation.jsonl", measured)
-    write_card(folder)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
@@ -119,12 +124,10 @@ def write_card(folder: Path, evaluation: Mapping[str, Any] | None = None) -> Non
     }
     lines = ["---", "library_name: peft", "tags:", "- lora", "- ftlib", "---", "", f"# {folder.name}", ""]
     lines += ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in shown.items()), ""]
-    if "before" in result:
-        lines += ["| held-out loss, nats a token | before | after | tokens |", "| --- | --- | --- | --- |"]
-        for name, before in result["before"].items():
-            after = result["after"][name]
-            lines.append(f"| {name} | {before['loss']:.3f} | {after['loss']:.3f} | {before['tokens']:,} |")
-        lines.append("")
+    if losses := loss_table(result):
+        lines += ["Held-out losses, in nats a token:", ""]
+        lines += [f"| {' | '.join(losses[0])} |", "| --- " * len(losses[0]) + "|"]
+        lines += [*(f"| {' | '.join(row.values())} |" for row in losses), ""]
     if evaluation:
         lines += [f"Evaluation: {evaluation['verdict']}", ""]
     lines += ["Made with ftlib. Versions: " + ", ".join(f"{n} {v}" for n, v in resolved["versions"].items()) + "."]

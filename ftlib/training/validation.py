@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftlib import chat, inference, sample
-from ftlib.audit import RAW_SOURCES
 from ftlib.training.batches import fixed_shape, packs
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ def groups(mixture: Mixture, tokenizer: Any, config: TrainConfig) -> Groups:
 
     Raw rows carry loss on all tokens, chats as the mixture has it, general ones on the answer.
     """
-    rows = list(mixture.validation)
-    raw = [row for row in rows if row["source"] in RAW_SOURCES]
-    chats = [row for row in rows if row["source"] not in (*RAW_SOURCES, "general")]
     asked = (
         (row["id"], [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}], 0)
         for row in sample.questions("general")
@@ -39,8 +35,9 @@ def groups(mixture: Mixture, tokenizer: Any, config: TrainConfig) -> Groups:
     fitted = chat.fitted_chats(
         tokenizer, asked, max_length=config.max_length, loss_on="assistant", overflow="drop", system="merge"
     )
-    found = {"chat": chats, "raw": raw, "general": [row for *_, row, _ in fitted if row is not None]}
-    return {name: inference.capped(rows, config.eval_tokens) for name, rows in found.items() if rows}
+    found = inference.held_out(mixture.validation, config.eval_tokens)
+    found["general"] = inference.capped((row for *_, row, _ in fitted if row is not None), config.eval_tokens)
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def measure(model: Any, rows: Groups, config: TrainConfig, pad_token_id: int) -> dict[str, dict[str, float]]:
