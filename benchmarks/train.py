@@ -84,12 +84,11 @@ def arm(name: str, shape: str, steps: int, changes: dict[str, Any]) -> dict[str,
 
     model_name, kind, settings = ARMS[name]
     settings = {"lora_r": 512, "lora_alpha": 512, **settings, **changes}
-    warm = WARM
     config = TrainConfig(
         model=shape if model_name == "7b" else "demo",
         max_length=LENGTH,
         save_steps=0,
-        max_steps=warm + steps,
+        max_steps=WARM + steps,
         **settings,
     )
     if name in ("unsloth_full", "unsloth_mix", "unsloth_smollm2_mix"):
@@ -100,7 +99,7 @@ def arm(name: str, shape: str, steps: int, changes: dict[str, Any]) -> dict[str,
     from transformers import TrainerCallback
 
     batch = config.per_device_train_batch_size
-    data = rows(kind, model_name, (warm + steps + 2) * batch)
+    data = rows(kind, model_name, (WARM + steps + 2) * batch)
     trainer = build_trainer(model, tokenizer, data, config, Path(tempfile.mkdtemp()))
     ready = time.perf_counter() - began
     marks: list[float] = []
@@ -110,7 +109,7 @@ def arm(name: str, shape: str, steps: int, changes: dict[str, Any]) -> dict[str,
     class Marks(TrainerCallback):
         def on_step_end(self, *args: Any, **_: Any) -> None:
             # Not after every step: a host that waits would hide what it can do meanwhile.
-            if len(tokens) == warm:
+            if len(tokens) == WARM:
                 torch.cuda.synchronize()
                 marks.append(time.perf_counter())
 
@@ -120,7 +119,7 @@ def arm(name: str, shape: str, steps: int, changes: dict[str, Any]) -> dict[str,
         positions = inputs.get("position_ids")
         labels = inputs["labels"]
         tokens.append((labels[..., 1:] != -100).sum())
-        if positions is not None and len(tokens) > warm:
+        if positions is not None and len(tokens) > WARM:
             documents.append(positions)
         return step(model, inputs, *more)
 
@@ -129,7 +128,7 @@ def arm(name: str, shape: str, steps: int, changes: dict[str, Any]) -> dict[str,
     trainer.train()
     torch.cuda.synchronize()
     seconds = time.perf_counter() - marks[0]
-    counted = [int(number) for number in tokens[warm:]]
+    counted = [int(number) for number in tokens[WARM:]]
     lengths = [LENGTH]
     if documents:
         lengths = []
@@ -146,7 +145,7 @@ def arm(name: str, shape: str, steps: int, changes: dict[str, Any]) -> dict[str,
     return {
         "arm": name,
         "tokens_per_second": round(rate),
-        "step_ms": round(1e3 * seconds / (len(counted)), 1),
+        "step_ms": round(1e3 * seconds / len(counted), 1),
         "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1),
         "reserved_gib": round(torch.cuda.max_memory_reserved() / 2**30, 1),
         "model_flops_share": round(rate * model_work / peak, 3),

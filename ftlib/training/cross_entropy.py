@@ -15,6 +15,11 @@ from ftlib.chunking import IGNORE
 CHUNK_BYTES = 2**28  # of logits in fp32
 
 
+def chunk_tokens(vocabulary: int) -> int:
+    """How many tokens' logits are in work at a time: a power of two, which divides the usual lengths, compiled once."""
+    return 2 ** max(6, (CHUNK_BYTES // (4 * vocabulary)).bit_length() - 1)
+
+
 def _chunk(hidden: Any, head: Any, labels: Any, weight: Any) -> tuple[Any, Any]:
     """Sum of the negative log-likelihoods, and the gradient of the hidden states times `weight`."""
     import torch
@@ -45,8 +50,7 @@ def _function() -> Any:
         @staticmethod
         def forward(ctx: Any, hidden: Any, head: Any, labels: Any, weight: Any) -> Any:
             chunk = _compiled() if hidden.is_cuda else _chunk
-            # A power of two, so that it divides the usual lengths and is compiled once.
-            size = 2 ** max(6, (CHUNK_BYTES // (4 * head.shape[0])).bit_length() - 1)
+            size = chunk_tokens(head.shape[0])
             gradient = torch.empty_like(hidden)
             total = hidden.new_zeros((), dtype=torch.float32)
             for at in range(0, hidden.shape[0], size):

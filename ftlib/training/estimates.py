@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ftlib.training import flops
 from ftlib.training.compiled import GRAPH_WEIGHTS
-from ftlib.training.cross_entropy import CHUNK_BYTES
+from ftlib.training.cross_entropy import chunk_tokens
 
 if TYPE_CHECKING:
     from ftlib.settings import TrainConfig
@@ -132,8 +132,7 @@ def _loss_bytes(shape: flops.Shape, tokens: int, backend: str, wide: int) -> flo
     """
     if backend == "unsloth":
         return min(4.0 * GIB, 16 * tokens * shape.vocabulary / 4)
-    chunk = 2 ** max(6, (CHUNK_BYTES // (4 * shape.vocabulary)).bit_length() - 1)
-    return min(chunk, tokens) * shape.vocabulary * (4 + 2 * wide)
+    return min(chunk_tokens(shape.vocabulary), tokens) * shape.vocabulary * (4 + 2 * wide)
 
 
 def seconds_per_token(
