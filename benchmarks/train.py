@@ -11,7 +11,6 @@ loss. The last line is JSON.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import random
@@ -23,6 +22,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from ftlib.workspace import installed
 
 HERE = Path(__file__).resolve().parent
 LENGTH = 8192
@@ -180,17 +181,19 @@ def main() -> None:
         roomy = memory.is_dir() and shutil.disk_usage(memory).free > 20e9
         shape = Path(tempfile.mkdtemp(dir=memory if roomy else None)) / "shape"
         code = "import sys; from pathlib import Path; import train; train.make_shape(Path(sys.argv[1]))"
-        subprocess.run([sys.executable, "-c", code, str(shape)], check=True, cwd=HERE, env=_environment())
+        subprocess.run([sys.executable, "-c", code, str(shape)], check=True, cwd=HERE, env=environment())
     arms: dict[str, Any] = {}
     for name in names:
-        command = [sys.executable, str(Path(__file__).resolve()), "--shape", str(shape), "--steps", str(options.steps)]
+        # Of the small model nearly an epoch, so that packs which are not full count as often as they come.
+        steps = options.steps * (3 if ARMS[name][0] == "135m" else 1)
+        command = [sys.executable, str(Path(__file__).resolve()), "--shape", str(shape), "--steps", str(steps)]
         for layers in FIT40_LAYERS if name == "ours_fit40" else (None,):
             changes = json.loads(options.set) | ({} if layers is None else {"checkpoint_layers": layers})
             run = subprocess.run(
                 [*command, "--arm", name, "--set", json.dumps(changes)],
                 capture_output=True,
                 text=True,
-                env=_environment(),
+                env=environment(),
                 check=False,
             )
             lines = [line for line in run.stdout.splitlines() if line.startswith("ARM ")]
@@ -209,30 +212,25 @@ def main() -> None:
     print(json.dumps({name: value for name, value in result.items() if name != "arms"}))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     paths = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"}
 
 
 def summary(arms: dict[str, Any]) -> dict[str, Any]:
-    import torch
-
     result: dict[str, Any] = {name: found.get("tokens_per_second") for name, found in arms.items()}
     if "ours_fit40" in arms:
         result["ours_fit40_peak_gib"] = arms["ours_fit40"].get("peak_gib")
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        **result,
-        "date": datetime.now(UTC).date().isoformat(),
-        "card": torch.cuda.get_device_name(),
-        "versions": versions,
-        "arms": arms,
-    }
+    return {**result, **circumstances(), "arms": arms}
+
+
+def circumstances() -> dict[str, Any]:
+    """Date, card and versions of what was measured."""
+    import torch
+
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    versions = {package: installed(package) for package in PACKAGES}
+    return {"date": datetime.now(UTC).date().isoformat(), "card": card, "versions": versions}
 
 
 if __name__ == "__main__":

@@ -12,12 +12,23 @@ from typing import Any
 
 NAME = "ftlib_packed"
 BLOCK = 128
+_FORWARD = {"fwd_BLOCK_M": 64, "fwd_BLOCK_N": 64, "fwd_num_warps": 4, "fwd_num_stages": 3}
+_BACKWARD = {f"bwd_BLOCK_{name}": 64 for name in ("M1", "N1", "M2", "N2")} | {"bwd_num_warps": 4, "bwd_num_stages": 3}
+# Of flex attention's kernels, by head size, where they were measured to beat torch's own choice (H100, a layer of
+# SmolLM2's packs of 32,768 tokens: forward 0.49 -> 0.45 ms, backward 1.27 -> 1.18).
+HOPPER_TILES = {64: _FORWARD | _BACKWARD, 128: _FORWARD}
+_tiles: dict[int, dict[str, int]] = {}  # of the card at hand
 
 
 def register() -> None:
     """Make `attn_implementation="ftlib_packed"` known to transformers; no mask is registered, so it builds none."""
+    import torch
+    from torch.nn.attention import flex_attention
     from transformers import AttentionInterface
 
+    # Options named by direction came with that class.
+    if torch.cuda.is_available() and hasattr(flex_attention, "FlexKernelOptions"):
+        _tiles.update(HOPPER_TILES if torch.cuda.get_device_capability() == (9, 0) else {})
     AttentionInterface.register(NAME, attention)
 
 
@@ -40,7 +51,10 @@ def attention(
     else:
         from torch.nn.attention.flex_attention import flex_attention
 
-        out = flex_attention(query, key, value, block_mask=attention_mask, scale=scaling, enable_gqa=grouped)
+        tiles: Any = _tiles.get(query.shape[-1])
+        out = flex_attention(
+            query, key, value, block_mask=attention_mask, scale=scaling, enable_gqa=grouped, kernel_options=tiles
+        )
     return out.transpose(1, 2).contiguous(), None
 
 

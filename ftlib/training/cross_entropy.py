@@ -29,8 +29,9 @@ def _chunk(hidden: Any, head: Any, labels: Any, weight: Any) -> tuple[Any, Any]:
     counted = labels != IGNORE
     wanted = torch.where(counted, labels, 0)
     losses = torch.where(counted, normaliser - logits.gather(-1, wanted[:, None])[:, 0], 0.0)
-    minus_one = torch.full_like(wanted[:, None], -1, dtype=logits.dtype)
-    slope = torch.exp(logits - normaliser[:, None]).scatter_add(-1, wanted[:, None], minus_one)
+    # By comparison, which is fused with its surroundings; a scatter_add has the slope written and read in fp32.
+    hit = torch.arange(head.shape[0], device=logits.device)[None] == wanted[:, None]
+    slope = torch.exp(logits - normaliser[:, None]) - hit.to(logits.dtype)
     slope = torch.where(counted[:, None], slope * weight, 0.0).to(hidden.dtype)
     return losses.sum(), slope @ head
 
