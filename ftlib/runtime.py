@@ -73,11 +73,11 @@ def secret(name: str, *, ask: bool = False) -> str | None:
 
 
 def accelerator() -> Accelerator:
-    """The first accelerator that torch sees, else the CPU."""
+    """This process's card (the first one, but for torchrun's other processes), else the CPU."""
     import torch
 
     if torch.cuda.is_available():
-        facts = torch.cuda.get_device_properties(0)
+        facts = torch.cuda.get_device_properties(torch.cuda.current_device())
         return Accelerator(
             "cuda",
             facts.name,
@@ -95,6 +95,11 @@ def _cpu_has_bf16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def processes() -> int:
+    """How many processes share a run: more than one with torchrun and accelerate launch."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def quiet_libraries() -> None:
