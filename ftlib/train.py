@@ -146,6 +146,9 @@ def build_trainer(
         gradient_checkpointing_kwargs={"use_reentrant": False},
         **wanted,
     )
+    if not on_gpu:
+        # Several processes have "cpu:0" else, for which torch can't load a checkpoint.
+        vars(arguments)["_setup_devices"] = torch.device("cpu")
     dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
     names = ("input_ids", "labels", "seq_lengths")
     dataset = dataset.select_columns([name for name in names if name in dataset.column_names])

@@ -17,7 +17,7 @@ from test_train_run import held_out_mixture, settings_file
 from ftlib.errors import LossIsNaN
 from ftlib.runtime import Accelerator
 from ftlib.settings import TrainConfig
-from ftlib.training import backends, from_file
+from ftlib.training import backends, from_file, processes
 from ftlib.workspace import open_workspace, read_jsonl, write_json, write_jsonl, write_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,8 +25,7 @@ ORDERED = {"max_length": 64, "order": "raw_then_chat"}
 # What differs between runs in the order of rows, in the shape of batches, and in how two processes share a step.
 CURVES = {
     "trl": {"backend": "trl", "per_device_train_batch_size": 3, "gradient_accumulation_steps": 4},
-    "trl-packed": {"backend": "trl", "packing": True, "gradient_accumulation_steps": 1},
-    "compiled": {"backend": "compiled", "gradient_accumulation_steps": 2},
+    "trl-packed": {"backend": "trl", "packing": True},
     "compiled-packed": {"backend": "compiled", "packing": True, "per_device_train_batch_size": 1,
                         "gradient_accumulation_steps": 4},
     "compiled-ordered": {"backend": "compiled", "packing": True, "gradient_accumulation_steps": 2},
@@ -44,7 +43,7 @@ def launched(*command: str) -> subprocess.CompletedProcess:
 
 def asked(space, model, name, folder, **changes) -> Path:
     """The file of settings for a run of `CURVES` into a folder."""
-    config = replace(CONFIG, model=str(model), num_train_epochs=2, eval_steps=2, eval_tokens=0, **CURVES[name])
+    config = replace(CONFIG, model=str(model), num_train_epochs=2, eval_steps=3, eval_tokens=150, **CURVES[name])
     mixture = ORDERED if name == "compiled-ordered" else {"max_length": 64}
     path = settings_file(space, replace(config, **changes), folder=f"runs/{folder}", mixture=mixture)
     return path.rename(space.root / f"{folder}.json")
@@ -84,12 +83,14 @@ def fill(trainer) -> None:
 
 def in_each_process(paths: list[Path], nan: Path, full: Path) -> int:
     for path in paths:
-        result = from_file.run_file(path)
+        with processes.first_speaks():
+            result = from_file.run_file(path)
         write_json(path.with_suffix(f".{os.environ['RANK']}"), result)
     usual = from_file.build_trainer
     spoilt(1, poison)
     try:
-        from_file.run_file(nan)
+        with processes.first_speaks():
+            from_file.run_file(nan)
     except LossIsNaN as error:
         nan.with_suffix(f".{os.environ['RANK']}").write_text(str(error))
     from_file.build_trainer = usual
@@ -137,7 +138,7 @@ def check_same(one: Path, two: Path, rel: float = 1e-4) -> None:
     for name in ("loss", "grad_norm", "learning_rate"):
         assert [e[name] for e in ours] == pytest.approx([e[name] for e in theirs], rel=rel, abs=1e-9), name
     ours, theirs = list(read_jsonl(two / "validation.jsonl")), list(read_jsonl(one / "validation.jsonl"))
-    assert [e["step"] for e in ours] == [e["step"] for e in theirs] and len(ours) > 3
+    assert [e["step"] for e in ours] == [e["step"] for e in theirs] and len(ours) > 2
     for mine, other in zip(ours, theirs, strict=True):
         assert mine["validation"].keys() == other["validation"].keys() == {"raw", "chat", "general"}
         for group, found in other["validation"].items():
