@@ -110,3 +110,5 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # tqdm's regret that it can't draw a widget; it draws text instead.
     warnings.filterwarnings("ignore", message="IProgress not found")
+    # torch 2.13 on a name that accelerate passes on, and that older ones know alone.
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")

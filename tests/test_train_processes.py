@@ -115,7 +115,7 @@ def space(tmp_path_factory, smollm):
 def together(space, tiny_model):
     """What the launcher said of the runs in two processes, all of them."""
     paths = [asked(space, tiny_model, name, f"{name}-2") for name in CURVES]
-    nan = asked(space, tiny_model, "trl", "nan")
+    nan = asked(space, tiny_model, "compiled-ordered", "nan")
     full = asked(space, tiny_model, INTERRUPTED, "interrupted")
     return launched("-m", "test_train_processes", str(nan), str(full), *map(str, paths))
 
