@@ -42,7 +42,7 @@ def load_arms(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     dtype = torch.bfloat16 if on_gpu else torch.float32
     try:
         base = AutoModelForCausalLM.from_pretrained(
-            model_path(settings["model"]), dtype=dtype, device_map={"": 0} if on_gpu else None
+            model_path(settings["model"]), dtype=dtype, device_map={"": torch.cuda.current_device()} if on_gpu else None
         )
     except OSError as error:
         raise model_not_found(settings["model"], error) from error

@@ -32,6 +32,9 @@ class TokenCount:
     """Real tokens of the batches that were trained on, padding left out; and what the last batches were made of."""
 
     tokens: int = 0
+    """Of this process."""
+    everywhere: int = 0
+    """Of all processes that share the run, when the loss was looked at last."""
     paused: float = 0.0
     """Seconds in which nothing was trained: measurements."""
     recent: deque[list[dict[str, Any]]] = field(default_factory=deque)
@@ -74,7 +77,7 @@ def show_training(trainer: Any, count: TokenCount) -> None:
             if logs and "loss" in logs:
                 elapsed = self.bar.format_dict["elapsed"] or 1.0
                 self.bar.set_postfix_str(
-                    f"loss {logs['loss']:.3f}, {count.tokens / elapsed:,.0f} tokens/s", refresh=False
+                    f"loss {logs['loss']:.3f}, {count.everywhere / elapsed:,.0f} tokens/s", refresh=False
                 )
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -88,10 +91,11 @@ def show_training(trainer: Any, count: TokenCount) -> None:
 
 
 def note_totals(trainer: Any, count: TokenCount) -> None:
-    """Write tokens and seconds of the whole run so far into each entry of the trainer's history.
+    """Write tokens (of all processes) and seconds of the whole run so far into each entry of the trainer's history.
 
     Checkpoints hold the history, so that the totals go on with an interrupted run.
     """
+    from accelerate.utils import gather_object
     from transformers import TrainerCallback
 
     class Totals(TrainerCallback):
@@ -103,7 +107,9 @@ def note_totals(trainer: Any, count: TokenCount) -> None:
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if "loss" in (logs or {}):
                 elapsed = round(self.seconds + time.perf_counter() - self.began - count.paused, 3)
-                state.log_history[-1] |= {"tokens": self.tokens + count.tokens, "seconds": elapsed}
+                # Each process is here at the same step: the trainer has just gathered the loss.
+                count.everywhere = sum(gather_object([count.tokens]))
+                state.log_history[-1] |= {"tokens": self.tokens + count.everywhere, "seconds": elapsed}
 
     trainer.add_callback(Totals())
 

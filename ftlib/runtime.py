@@ -73,11 +73,11 @@ def secret(name: str, *, ask: bool = False) -> str | None:
 
 
 def accelerator() -> Accelerator:
-    """The first accelerator that torch sees, else the CPU."""
+    """This process's card (the first one, but for torchrun's other processes), else the CPU."""
     import torch
 
     if torch.cuda.is_available():
-        facts = torch.cuda.get_device_properties(0)
+        facts = torch.cuda.get_device_properties(torch.cuda.current_device())
         return Accelerator(
             "cuda",
             facts.name,
@@ -97,6 +97,11 @@ def _cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def processes() -> int:
+    """How many processes share a run: more than one with torchrun and accelerate launch."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def quiet_libraries() -> None:
     """Keep the training libraries off the network where they need not be, and their chatter out of the notebook."""
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
@@ -105,3 +110,5 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # tqdm's regret that it can't draw a widget; it draws text instead.
     warnings.filterwarnings("ignore", message="IProgress not found")
+    # torch 2.13 on a name that accelerate passes on, and that older ones know alone.
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")

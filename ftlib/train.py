@@ -28,7 +28,7 @@ from ftlib.models import load_tokenizer
 from ftlib.progress import count_tokens_by_step, live_plot, note_totals, show_training
 from ftlib.rows import longest
 from ftlib.settings import TrainConfig, check_config, default_config, default_mixture
-from ftlib.training import backends, batches, compiled, faults, record, validation
+from ftlib.training import backends, batches, compiled, faults, processes, record, validation
 from ftlib.training.record import PACKAGES, resolved_settings, save_run
 from ftlib.workspace import plain, write_json
 
@@ -45,6 +45,9 @@ __all__ = [
     "train",
 ]
 
+# Parts of a model that not every batch goes through.
+SOMETIMES = ("expert", "vision", "visual", "audio")
+
 
 def load_model(config: TrainConfig) -> tuple[Any, Any]:
     """Load the base, put a fresh adapter on it, and return it with ftlib's tokenizer.
@@ -52,6 +55,7 @@ def load_model(config: TrainConfig) -> tuple[Any, Any]:
     Raises:
         SetupError: an impossible setting, a missing package, or a model that can't be loaded.
     """
+    processes.take_card()
     check_config(config)
     runtime.quiet_libraries()
     model, path = backends.load(config)
@@ -113,6 +117,14 @@ def build_trainer(
         "gradient_checkpointing": config.checkpoint_layers != 0 and path["backend"] != "compiled",
         "seed": config.seed,
         "data_seed": config.seed,
+        # With several processes, a label counts the same in whichever's batch it is.
+        "average_tokens_across_devices": True,
+        # To look for weights without a gradient takes time; of a dense model's adapter all have one in each step.
+        "ddp_find_unused_parameters": any(
+            weight.requires_grad and any(part in name for part in SOMETIMES)
+            for name, weight in model.named_parameters()
+        ),
+        "ddp_broadcast_buffers": False,
         # Without packing, rows of like length share a batch, so that little of it is padding.
         "train_sampling_strategy": "sequential" if in_order else sampling,
     }
@@ -134,10 +146,14 @@ def build_trainer(
         gradient_checkpointing_kwargs={"use_reentrant": False},
         **wanted,
     )
+    if not on_gpu:
+        # Several processes have "cpu:0" else, for which torch can't load a checkpoint.
+        vars(arguments)["_setup_devices"] = torch.device("cpu")
     dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
     names = ("input_ids", "labels", "seq_lengths")
     dataset = dataset.select_columns([name for name in names if name in dataset.column_names])
     trainer = SFTTrainer(model=model, processing_class=tokenizer, args=arguments, train_dataset=dataset)
+    processes.share_rows(trainer)
     if path["backend"] == "compiled":
         compiled.attach(trainer, config.max_length)
     elif path["backend"] == "trl" and not on_gpu:
@@ -166,9 +182,10 @@ def train(
         mixture: for the held-out losses, and for the names of documents in a message.
 
     Returns:
-        seconds, steps, tokens (with padding left out), tokens_per_second, of the whole run, whatever was interrupted;
-        peak_memory_gib (0 on a CPU) and resumed_from (step) of this process; with a mixture also before and after:
-        loss and tokens of held-out chat, held-out raw and general rows (`training.validation`).
+        seconds, steps, tokens (with padding left out), tokens_per_second, of the whole run in all of its processes,
+        whatever was interrupted; peak_memory_gib (0 on a CPU) and resumed_from (step) of this process; with a mixture,
+        in the first process, also before and after: loss and tokens of held-out chat, held-out raw and general rows
+        (`training.validation`).
 
     Raises:
         LossIsNaN: the loss became no number; the last good checkpoint is kept.
@@ -220,7 +237,7 @@ def train(
         "resumed_from": int(last.rsplit("-", 1)[1]) if last else 0,
     }
     if mixture:
-        result |= record.card_share(trainer.model, config, mixture.train, rate)
+        result |= record.card_share(trainer.model, config, mixture.train, rate / trainer.args.world_size)
     if held_out and first:
         before = next(entry for entry in history if "validation" in entry)
         pad = trainer.processing_class.pad_token_id

@@ -14,6 +14,7 @@ What is in which module:
     planner         what fits the card, and how long it takes
     validation      chat and raw loss apart, weighted by token, from before the first step on
     faults          a NaN loss, a full card
+    processes       several processes: a card each, one batch between them, one voice
     record          what a run's folder holds
     from_file       a whole run from a file of settings: `python -m ftlib.train`
 """

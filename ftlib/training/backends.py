@@ -23,22 +23,31 @@ def choose(config: TrainConfig, machine: runtime.Accelerator | None = None) -> t
     """The backend, and why it: "compiled", "unsloth" or "trl". Without `machine`, for the one at hand.
 
     Asked for "auto": compiled blocks on a GPU that multiplies bf16 (they are the fastest, benchmarks/train.py), where
-    they know the model and its weights are 16 bits wide; else Unsloth.
+    they know the model and its weights are 16 bits wide; else Unsloth, or plain TRL where several processes share a
+    run: Unsloth 2026.10 has patches of its own for DDP and for the loss of a step, which nobody has compared with one
+    process here.
     """
     if config.backend != "auto":
         return config.backend, "asked for"
-    machine = machine or runtime.accelerator()
+    reason = _why_not_compiled(config, machine or runtime.accelerator())
+    if not reason:
+        return "compiled", "the fastest here"
+    if runtime.processes() > 1:
+        return "trl", f"{reason}; Unsloth is not tested with several processes"
+    return "unsloth", reason
+
+
+def _why_not_compiled(config: TrainConfig, machine: runtime.Accelerator) -> str:
     if machine.kind != "cuda":
-        return "unsloth", "there is no GPU for compiled blocks"
+        return "there is no GPU for compiled blocks"
     if not machine.bf16:
-        return "unsloth", f"{machine.name} has no bf16"
+        return f"{machine.name} has no bf16"
     if config.load_in_4bit:
-        return "unsloth", "compiled blocks take no 4-bit weights"
+        return "compiled blocks take no 4-bit weights"
     if config.lora_dropout:
-        return "unsloth", "compiled blocks take no dropout"
-    if reason := compiled.obstacle(config_of(config.model), config.max_length):
-        return "unsloth", f"compiled blocks don't fit: {reason}"
-    return "compiled", "the fastest here"
+        return "compiled blocks take no dropout"
+    reason = compiled.obstacle(config_of(config.model), config.max_length)
+    return f"compiled blocks don't fit: {reason}" if reason else ""
 
 
 def config_of(name: str) -> Any:

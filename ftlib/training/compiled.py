@@ -7,10 +7,10 @@ demands, `cross_entropy` at the end, batches of one shape, and for small models 
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Any
 
+from ftlib import runtime
 from ftlib.training import attention, lora
 from ftlib.training.batches import IGNORE, fixed_shape
 from ftlib.training.cross_entropy import linear_cross_entropy
@@ -60,6 +60,9 @@ def prepare(model: Any, again: int) -> dict[str, Any]:
     if on_gpu:
         # A layer has a graph for each of: training and not, one document a row and several, recomputed and not.
         torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
+        # Within DDP's forward a layer would be cut where a bucket of gradients ends, and not so when it is recomputed.
+        # A layer is small enough a piece for the gradients to be sent while the next one is at work.
+        torch._dynamo.config.optimize_ddp = False
         for layer in layers:
             layer.compile(dynamic=False)
     usual = causal.forward
@@ -71,13 +74,12 @@ def prepare(model: Any, again: int) -> dict[str, Any]:
 
     causal.forward = forward
     small = sum(weight.numel() for weight in model.parameters()) < GRAPH_WEIGHTS
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     return {
         "compiled": on_gpu,
         "fused_lora_layers": fused,
         "checkpointed_layers": again,
         "layers": len(layers),
-        "cuda_graph": on_gpu and small and alone and not again,
+        "cuda_graph": on_gpu and small and not again and runtime.processes() == 1,
     }
 
 

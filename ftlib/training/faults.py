@@ -28,6 +28,7 @@ def stop_at_nan(trainer: Any, recent: Iterable[Sequence[Mapping[str, Any]]], row
         rows: the mixture's rows, for the names of the documents in them; or None.
         folder: the run's, whose checkpoints stay.
     """
+    from accelerate.utils import gather_object
     from transformers import TrainerCallback
     from transformers.trainer_utils import get_last_checkpoint
 
@@ -41,17 +42,21 @@ def stop_at_nan(trainer: Any, recent: Iterable[Sequence[Mapping[str, Any]]], row
             if all(math.isfinite(number) for number in numbers):
                 return
             last = get_last_checkpoint(str(folder / "checkpoints"))
+            # All processes are here: the loss is the mean of theirs.
+            names = list(dict.fromkeys(gather_object(_names(recent, rows))))
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            held = ", ".join(names[:NAMED]) + more if names else "rows whose documents are not known"
             kept = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
             raise LossIsNaN(
                 f"The loss or its gradient became {logs.get('loss')} / {logs.get('grad_norm')} at step "
-                f"{state.global_step}; training has stopped. {kept} The batch held: {_names(recent, rows)}. Look at "
+                f"{state.global_step}; training has stopped. {kept} The batch held: {held}. Look at "
                 "these texts, and try a lower learning_rate, warmup_steps, or precision='fp32'."
             )
 
     trainer.add_callback(StopAtNaN())
 
 
-def _names(recent: Iterable[Sequence[Mapping[str, Any]]], rows: Any) -> str:
+def _names(recent: Iterable[Sequence[Mapping[str, Any]]], rows: Any) -> list[str]:
     """The documents of some batches, found again by their tokens."""
     import numpy as np
 
@@ -65,9 +70,7 @@ def _names(recent: Iterable[Sequence[Mapping[str, Any]]], rows: Any) -> str:
     for row in () if rows is None else arrays(rows):
         if np.asarray(row["input_ids"], dtype=np.int64).tobytes() in wanted:
             found[str(row.get("document_id") or row["source"])] = None
-    names = list(found)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more if names else "rows whose documents are not known"
+    return list(found)
 
 
 def out_of_memory(config: TrainConfig, machine: Accelerator) -> OutOfMemory:

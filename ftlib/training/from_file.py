@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ftlib import runtime
 from ftlib.errors import OutOfMemory, SetupError
 from ftlib.mixture import Mixture, MixtureConfig, build_mixture
 from ftlib.settings import TrainConfig, changed, default_mixture
 from ftlib.train import build_trainer, load_model, train
-from ftlib.training import faults
+from ftlib.training import faults, processes
 from ftlib.training.record import PACKAGES, save_curves, save_run
 from ftlib.workspace import Workspace, open_workspace, read_json, read_jsonl, require, write_json, write_manifest
 
@@ -23,10 +24,11 @@ def run_file(path: Path) -> dict[str, Any]:
 
     `folder` lies in the workspace ("runs/NAME", or a sweep's trial), `train` and `mixture` are fields of TrainConfig
     and MixtureConfig, `keep` is "adapter" or "metrics", `retry` tells how often to take the next smaller settings
-    where the card is full. Several processes (torchrun, accelerate launch) share the batch that the settings name.
+    where the card is full. Several processes (torchrun, accelerate launch) share the batch that the settings name; they
+    do not retry, since those whose card is not full wait for the others.
 
     Returns:
-        what `train` returns; it is written to result.json too, last.
+        what `train` returns; the first process writes it to result.json too, last.
     """
     asked = read_json(path)
     unknown = sorted(asked.keys() - {"workspace", "folder", "train", "mixture", "keep", "retry"})
@@ -49,6 +51,7 @@ def run_file(path: Path) -> dict[str, Any]:
         else:
             save_curves(folder, trainer)
         write_json(folder / "result.json", result)
+    trainer.accelerator.wait_for_everyone()
     return result
 
 
@@ -59,13 +62,14 @@ def _trained(
     data = {"mixture": mixing, "inputs": space.hashes(inputs)}
     mixture: Mixture | None = None
     while True:
+        shared = _shared(config)
         model, tokenizer = load_model(config)
         mixture = mixture or build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
-        trainer = build_trainer(model, tokenizer, mixture.train, _shared(config), folder, mixing.order)
+        trainer = build_trainer(model, tokenizer, mixture.train, shared, folder, mixing.order)
         try:
             return trainer, mixture, config, train(trainer, config, folder, data=data, mixture=mixture)
         except OutOfMemory as error:
-            if retry < 1 or error.smaller is None:
+            if retry < 1 or error.smaller is None or runtime.processes() > 1:
                 raise
             print(f"{error}\nTrying that.", file=sys.stderr)
             config, retry = error.smaller, retry - 1
@@ -76,26 +80,35 @@ def _trained(
 
 def _shared(config: TrainConfig) -> TrainConfig:
     """The settings of one of several processes that share a batch: fewer accumulated batches, or smaller ones."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    number = runtime.processes()
     batch, accumulated = config.per_device_train_batch_size, config.gradient_accumulation_steps
-    if accumulated % processes == 0:
-        return replace(config, gradient_accumulation_steps=accumulated // processes)
-    if batch * accumulated % processes == 0 and batch % processes == 0:
-        return replace(config, per_device_train_batch_size=batch // processes)
+    if accumulated % number == 0:
+        return replace(config, gradient_accumulation_steps=accumulated // number)
+    if batch % number == 0:
+        return replace(config, per_device_train_batch_size=batch // number)
     raise SetupError(
-        f"{processes} processes can't share a batch of {batch} x {accumulated} rows: set gradient_accumulation_steps "
-        f"to a multiple of {processes}."
+        f"{number} processes can't share a batch of {batch} x {accumulated} rows: set gradient_accumulation_steps "
+        f"to a multiple of {number}."
     )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0; 2 after a wrong setting, 3 where memory was too small, 4 where the loss was no number."""
+    """0; 2 after a wrong setting, 3 where memory was too small, 4 where the loss was no number.
+
+    Of several processes all end with the code of the one that failed first, which alone says why; torchrun ends with 1
+    then, and names the code.
+    """
     if len(arguments) != 1:
-        print("python -m ftlib.train config.json", file=sys.stderr)
-        return 2
+        return processes.last_word(2, "python -m ftlib.train config.json")
+    processes.start()
     try:
-        run_file(Path(arguments[0]))
+        with processes.first_speaks():
+            run_file(Path(arguments[0]))
     except SetupError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+        return processes.last_word(error.exit_code, str(error))
+    except Exception:
+        if runtime.processes() == 1:
+            raise
+        return processes.last_word(1, traceback.format_exc())
+    processes.finish()
     return 0

@@ -30,6 +30,7 @@ def resolved_settings(trainer: Any) -> dict[str, Any]:
         "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm num_train_epochs max_steps "
         "per_device_train_batch_size gradient_accumulation_steps optim adam_beta1 adam_beta2 adam_epsilon bf16 fp16 "
         "max_length packing packing_strategy padding_free gradient_checkpointing seed data_seed train_sampling_strategy"
+        " world_size ddp_find_unused_parameters"
     ).split()
     values = {name: getattr(args, name) for name in names}
     return {
