@@ -161,6 +161,7 @@ def test_layer_and_adapter_in_one_operation(bias, scale):
     a, b = torch.randn(3, 8, requires_grad=True), torch.randn(6, 3, requires_grad=True)
     shift = torch.randn(6) if bias else None
     wanted = torch.nn.functional.linear(x, weight, shift) + scale * (x @ a.t()) @ b.t()
+    lora.register()
     found = lora.lora_linear(x, weight, shift, a, b, scale)
     assert torch.allclose(found, wanted, atol=1e-5)
     direction = torch.randn_like(wanted)

@@ -1,7 +1,7 @@
 """A run in two processes, started by torch's own launcher: the curve of one process, one end, one voice.
 
-Each launch takes some ten seconds to import, so that three of them do all. This file is also what they run, as a
-module: the first one runs `CURVES`, then a run whose loss is no number, then one whose second process is full.
+A launch takes some ten seconds to import, so that one does all. This file is also what it runs, as a module: `CURVES`,
+a run whose loss is no number, one that is interrupted and goes on, and one whose second process is full.
 """
 
 import os
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_train import CONFIG, load
@@ -22,11 +23,13 @@ from ftlib.workspace import open_workspace, read_jsonl, write_json, write_jsonl,
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 # 40 rows, which fall into other groups of like length where the batches of one process alone are counted.
-MIXTURES = {"trl": {"repeats": {"page_qa": 4}}, "compiled-ordered": {"order": "raw_then_chat"}}
+MIXTURES: dict[str, dict[str, Any]] = {
+    "trl": {"repeats": {"page_qa": 4}},
+    "compiled-ordered": {"order": "raw_then_chat"},
+}
 # What differs between runs in the order of rows, in the shape of batches, and in how two processes share a step.
-CURVES = {
+CURVES: dict[str, dict[str, Any]] = {
     "trl": {"backend": "trl", "per_device_train_batch_size": 3, "gradient_accumulation_steps": 2},
-    "trl-packed": {"backend": "trl", "packing": True},
     "compiled-packed": {"backend": "compiled", "packing": True, "per_device_train_batch_size": 1,
                         "gradient_accumulation_steps": 4},
     "compiled-ordered": {"backend": "compiled", "packing": True, "gradient_accumulation_steps": 2},
@@ -53,8 +56,8 @@ def asked(space, model, name, folder, **changes) -> Path:
 # --- in each of the two processes -------------------------------------------------------------------------------------
 
 
-def spoilt(step: int, spoil) -> None:
-    """Have the second process's runs end at a step."""
+def spoilt(path: Path, step: int, spoil, ranks: str = "1"):
+    """What a run says whose second process, or both, meets something at a step."""
     build = from_file.build_trainer
 
     def build_trainer(*args):
@@ -62,7 +65,7 @@ def spoilt(step: int, spoil) -> None:
         usual = trainer.training_step
 
         def stepping(*args, **more):
-            if os.environ["RANK"] == "1" and trainer.state.global_step == step:
+            if os.environ["RANK"] in ranks and trainer.state.global_step == step:
                 spoil(trainer)
             return usual(*args, **more)
 
@@ -70,10 +73,20 @@ def spoilt(step: int, spoil) -> None:
         return trainer
 
     from_file.build_trainer = build_trainer
+    try:
+        return from_file.main([str(path)]) if spoil is fill else from_file.run_file(path)
+    except (LossIsNaN, InterruptedError) as error:
+        return str(error)
+    finally:
+        from_file.build_trainer = build
 
 
 def poison(trainer) -> None:
     next(w for name, w in trainer.model.named_parameters() if "lora_A" in name).data.fill_(float("nan"))
+
+
+def interrupt(trainer) -> None:
+    raise InterruptedError
 
 
 def fill(trainer) -> None:
@@ -82,21 +95,14 @@ def fill(trainer) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
 
 
-def in_each_process(paths: list[Path], nan: Path, full: Path) -> int:
-    for path in paths:
-        with processes.first_speaks():
-            result = from_file.run_file(path)
-        write_json(path.with_suffix(f".{os.environ['RANK']}"), result)
-    usual = from_file.build_trainer
-    spoilt(1, poison)
-    try:
-        with processes.first_speaks():
-            from_file.run_file(nan)
-    except LossIsNaN as error:
-        nan.with_suffix(f".{os.environ['RANK']}").write_text(str(error))
-    from_file.build_trainer = usual
-    spoilt(7, fill)
-    return from_file.main([str(full)])
+def in_each_process(paths: list[Path], nan: Path, interrupted: Path, full: Path) -> int:
+    with processes.first_speaks():
+        for path in paths:
+            write_json(path.with_suffix(f".{os.environ['RANK']}"), from_file.run_file(path))
+        nan.with_suffix(f".{os.environ['RANK']}").write_text(spoilt(nan, 1, poison))
+        spoilt(interrupted, 7, interrupt, ranks="01")
+        from_file.run_file(interrupted)
+    return spoilt(full, 4, fill)
 
 
 # --- the tests --------------------------------------------------------------------------------------------------------
@@ -117,8 +123,8 @@ def together(space, tiny_model):
     """What the launcher said of the runs in two processes, all of them."""
     paths = [asked(space, tiny_model, name, f"{name}-2") for name in CURVES]
     nan = asked(space, tiny_model, "compiled-ordered", "nan")
-    full = asked(space, tiny_model, INTERRUPTED, "interrupted")
-    return launched("-m", "test_train_processes", str(nan), str(full), *map(str, paths))
+    interrupted, full = (asked(space, tiny_model, INTERRUPTED, name) for name in ("interrupted", "full"))
+    return launched("-m", "test_train_processes", *map(str, (nan, interrupted, full, *paths)))
 
 
 @pytest.fixture(scope="module")
@@ -140,14 +146,14 @@ def check_same(one: Path, two: Path, rel: float = 1e-4) -> None:
         assert [e[name] for e in ours] == pytest.approx([e[name] for e in theirs], rel=rel, abs=1e-9), name
     ours, theirs = list(read_jsonl(two / "validation.jsonl")), list(read_jsonl(one / "validation.jsonl"))
     assert [e["step"] for e in ours] == [e["step"] for e in theirs] and len(ours) > 2
-    for mine, other in zip(ours, theirs, strict=True):
-        assert mine["validation"].keys() == other["validation"].keys() == {"raw", "chat", "general"}
-        for group, found in other["validation"].items():
-            assert mine["validation"][group] == pytest.approx(found, rel=rel)
-    ours, theirs = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (two, one))
-    assert ours.keys() == theirs.keys()
-    for name, weight in theirs.items():
-        assert (ours[name] - weight).norm() <= rel * weight.norm(), name
+    for our, their in zip(ours, theirs, strict=True):
+        assert our["validation"].keys() == their["validation"].keys() == {"raw", "chat", "general"}
+        for group, found in their["validation"].items():
+            assert our["validation"][group] == pytest.approx(found, rel=rel)
+    mine, other = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (two, one))
+    assert mine.keys() == other.keys()
+    for name, weight in other.items():
+        assert (mine[name] - weight).norm() <= rel * weight.norm(), name
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -192,35 +198,23 @@ def test_one_full_card_ends_both_with_its_code_and_one_message(space, together):
     assert "exitcode  : 3" in together.stderr and "exitcode  : 1" not in together.stderr
     assert "Traceback" not in together.stderr.split("ChildFailedError")[0].rsplit("is full.", 1)[0]
     assert "closed by peer" not in together.stderr
-    left = [path.name for path in (space.run("interrupted") / "checkpoints").glob("checkpoint-*")]
-    assert left == ["checkpoint-6"] and not (space.run("interrupted") / "result.json").exists()
+    left = [path.name for path in (space.run("full") / "checkpoints").glob("checkpoint-*")]
+    assert left == ["checkpoint-3"] and not (space.run("full") / "result.json").exists()
 
 
 def test_the_first_process_alone_speaks(together):
     starts = [line for line in together.stdout.splitlines() if "(asked for), attention" in line]
-    assert len(starts) == len(CURVES) + 2
+    assert len(starts) == len(CURVES) + 4
     bars = [part for part in together.stderr.replace("\r", "\n").splitlines() if part.startswith("training: 100%")]
     assert len({part.split("[")[0] for part in bars}) <= len(CURVES) and bars
 
 
-def test_an_interrupted_run_goes_on_in_both(space, tiny_model, together, alone):
-    """By the command of the README, from the second epoch on."""
-    done = launched("-m", "ftlib.train", str(space.root / "interrupted.json"))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("Going on from checkpoint-6") == 1
+def test_an_interrupted_run_goes_on_in_both(space, together, alone):
+    """From the second epoch on."""
+    assert together.stdout.count("Going on from checkpoint-6") == 1
     folder = space.run("interrupted")
     check_same(alone[INTERRUPTED], folder)
     assert load(folder / "result.json")["resumed_from"] == 6
-    assert "destroy_process_group" not in done.stderr
-
-
-def test_a_batch_that_can_not_be_shared_is_told_once(space, tiny_model):
-    path = asked(
-        space, tiny_model, "trl", "odd", per_device_train_batch_size=1, gradient_accumulation_steps=3, backend="auto"
-    )
-    done = launched("-m", "ftlib.train", str(path))
-    assert done.returncode == 1 and "exitcode  : 2" in done.stderr
-    assert done.stderr.count("2 processes can't share a batch of 1 x 3 rows: set gradient_accumulation_steps") == 1
 
 
 def test_the_backend_for_several_processes(monkeypatch):
@@ -231,5 +225,5 @@ def test_the_backend_for_several_processes(monkeypatch):
 
 
 if __name__ == "__main__":
-    nan, full, *paths = map(Path, sys.argv[1:])
-    sys.exit(in_each_process(paths, nan, full))
+    nan, interrupted, full, *paths = map(Path, sys.argv[1:])
+    sys.exit(in_each_process(paths, nan, interrupted, full))

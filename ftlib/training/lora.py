@@ -13,7 +13,8 @@ from typing import Any
 
 
 @cache
-def _operation() -> Any:
+def register() -> None:
+    """Make the operation known to torch, as torch.ops.ftlib.lora_linear."""
     import torch
 
     # Schemas as text: torch is imported in here, where it can't resolve annotations.
@@ -63,16 +64,17 @@ def _operation() -> Any:
         return x_grad, None, None, a_grad, b_grad, None
 
     forward.register_autograd(gradient, setup_context=keep)
-    return forward
 
 
 def lora_linear(x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> Any:
-    """x W^T + bias + scale * (x A^T) B^T, with gradients for x, A and B alone.
+    """x W^T + bias + scale * (x A^T) B^T, with gradients for x, A and B alone; after `register`.
 
     Args:
         x: (..., in); weight: (out, in), frozen; bias: (out,) or None; a: (r, in); b: (out, r); all of one dtype.
     """
-    return _operation()(x, weight, bias, a, b, scale)[0]
+    import torch
+
+    return torch.ops.ftlib.lora_linear(x, weight, bias, a, b, scale)[0]
 
 
 def fuse(model: Any) -> int:
@@ -83,7 +85,7 @@ def fuse(model: Any) -> int:
     import torch
     from peft.tuners.lora.layer import Linear
 
-    _operation()
+    register()
     fused = 0
     for module in model.modules():
         if type(module) is not Linear or type(module.base_layer) is not torch.nn.Linear:
