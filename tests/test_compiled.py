@@ -137,16 +137,19 @@ def test_the_loss_from_hidden_states_is_cross_entropy():
 
     torch.manual_seed(0)
     hidden = torch.randn(150, 16, requires_grad=True)
-    head = torch.randn(3_000_000 // 16, 16)  # so large that a chunk is shorter than the batch
+    head = torch.randn(3_000_000 // 16, 16, requires_grad=True)  # so large that a chunk is shorter than the batch
     labels = torch.randint(0, 100, (150,))
     labels[::3] = IGNORE
     items = torch.tensor(70.0)
     wanted = torch.nn.functional.cross_entropy(hidden @ head.t(), labels, ignore_index=IGNORE, reduction="sum") / items
-    (gradient,) = torch.autograd.grad(3 * wanted, hidden)
+    gradients = torch.autograd.grad(3 * wanted, (hidden, head))
     loss = linear_cross_entropy(hidden, head, labels, 1 / items)
-    (ours,) = torch.autograd.grad(3 * loss, hidden)
-    assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
-    assert (ours - gradient).norm() < 1e-5 * gradient.norm()
+    for ours, gradient in zip(torch.autograd.grad(3 * loss, (hidden, head)), gradients, strict=True):
+        assert (ours - gradient).norm() < 1e-5 * gradient.norm()
+    frozen = linear_cross_entropy(hidden, head.detach(), labels, 1 / items)
+    (ours,) = torch.autograd.grad(3 * frozen, hidden)
+    assert (ours - gradients[0]).norm() < 1e-5 * gradients[0].norm()
+    assert loss.item() == frozen.item() == pytest.approx(wanted.item(), rel=1e-6)
     nothing = linear_cross_entropy(hidden, head, torch.full((150,), IGNORE), 1 / items)
     assert nothing.item() == 0 and torch.autograd.grad(nothing, hidden)[0].abs().max() == 0
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ftlib.errors import SetupError
 from ftlib.runtime import Accelerator
-from ftlib.settings import TrainConfig, changed
+from ftlib.settings import TrainConfig, changed, check_config, default_config
 from ftlib.training import estimates, flops, planner
 from ftlib.training.compiled import GRAPH_WEIGHTS
 from ftlib.training.estimates import memory, seconds_per_token
@@ -234,8 +234,18 @@ def checked(config, machine, lengths=None, **more) -> planner.Plan:
     assert plan.left_gib >= margin * machine.memory_gib - 1e-9
     assert plan.total_gib == sum(plan.memory.values()) > 0
     ours, asked = plan.config, config
-    for name in ("model", "max_length", "lora_r", "lora_alpha", "learning_rate", "packing", "precision"):
+    for name in (
+        "model",
+        "method",
+        "train_embeddings",
+        "max_length",
+        "lora_r",
+        "lora_alpha",
+        "learning_rate",
+        "packing",
+    ):
         assert getattr(ours, name) == getattr(asked, name)
+    assert ours.precision == ("fp16" if asked.precision == "bf16" and not machine.bf16 else asked.precision)
     if "batch_tokens" not in more:
         assert step_rows(ours) == step_rows(asked)
     return plan
@@ -320,7 +330,29 @@ def test_unsloth_in_16_bits_before_4(recipe):
 def test_without_bf16_it_is_unsloth(recipe):
     plan = checked(replace(recipe, lora_r=128, lora_alpha=128), T4)
     assert plan.backend == "unsloth" and plan.config.load_in_4bit
-    assert "no bf16" in plan.why[0]
+    assert "no bf16" in plan.why[0] and "fp16, since Tesla T4 has no bf16." in plan.why
+
+
+@pytest.mark.parametrize("card", [*flops.PEAK_TFLOPS, *(card for card, _ in planner.USD_PER_HOUR)])
+def test_what_is_planned_for_a_card_is_allowed_on_it(recipe, little, card, monkeypatch):
+    """Each machine that the planner knows: what `default_config` and `fit` make of it passes `check_config` there."""
+    machine = Accelerator("cuda", f"NVIDIA {card}", 79.0, 1, card not in ("T4", "V100"))
+    monkeypatch.setattr("ftlib.runtime.accelerator", lambda: machine)
+    for base in (recipe, little):
+        default = default_config(base.model, machine)
+        for asked in (base, default, replace(base, train_embeddings=True), replace(little, method="full")):
+            for backend in ("auto", "trl"):
+                plan = checked(replace(asked, backend=backend), machine)
+                check_config(plan.config)
+                check_config(replace(plan.config, backend=plan.backend))
+                assert plan.config.precision == ("bf16" if machine.bf16 else "fp16")
+                step = planner.smaller(plan.config, machine)
+                while step:
+                    check_config(step[0])
+                    step = planner.smaller(step[0], machine)
+    if not machine.bf16:
+        with pytest.raises(SetupError, match="has no bf16: set precision='fp16'"):
+            check_config(recipe)
 
 
 def test_what_is_asked_for_stays(recipe):

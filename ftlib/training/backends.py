@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ftlib import runtime
+from ftlib.adapters import DTYPES, base_skeleton
 from ftlib.errors import SetupError
 from ftlib.models import model_not_found, model_path
-from ftlib.training import compiled
+from ftlib.training import compiled, whole
 from ftlib.training.estimates import recomputed
 
 if TYPE_CHECKING:
@@ -23,21 +24,24 @@ def choose(config: TrainConfig, machine: runtime.Accelerator | None = None) -> t
     """The backend, and why it: "compiled", "unsloth" or "trl". Without `machine`, for the one at hand.
 
     Asked for "auto": compiled blocks on a GPU that multiplies bf16 (they are the fastest, benchmarks/train.py), where
-    they know the model and its weights are 16 bits wide; else Unsloth.
+    they know the model and its weights are 16 bits wide; else Unsloth, or TRL for weights that are trained whole.
     """
     if config.backend != "auto":
         return config.backend, "asked for"
     machine = machine or runtime.accelerator()
+    other = "trl" if whole.is_whole(config) else "unsloth"
     if machine.kind != "cuda":
-        return "unsloth", "there is no GPU for compiled blocks"
+        return other, "there is no GPU for compiled blocks"
     if not machine.bf16:
-        return "unsloth", f"{machine.name} has no bf16"
+        return other, f"{machine.name} has no bf16"
+    if config.precision == "fp16":
+        return other, "compiled blocks take no fp16"
     if config.load_in_4bit:
-        return "unsloth", "compiled blocks take no 4-bit weights"
-    if config.lora_dropout:
-        return "unsloth", "compiled blocks take no dropout"
+        return other, "compiled blocks take no 4-bit weights"
+    if config.method == "lora" and config.lora_dropout:
+        return other, "compiled blocks take no dropout"
     if reason := compiled.obstacle(config_of(config.model), config.max_length):
-        return "unsloth", f"compiled blocks don't fit: {reason}"
+        return other, f"compiled blocks don't fit: {reason}"
     return "compiled", "the fastest here"
 
 
@@ -71,7 +75,7 @@ def load(config: TrainConfig) -> tuple[Any, dict[str, Any]]:
     import torch
 
     on_gpu = torch.cuda.is_available()
-    dtype = torch.bfloat16 if on_gpu and config.precision == "bf16" else torch.float32
+    dtype = getattr(torch, DTYPES[config.precision if on_gpu else "fp32"])
     lora = {
         "r": config.lora_r,
         "lora_alpha": config.lora_alpha,
@@ -82,8 +86,11 @@ def load(config: TrainConfig) -> tuple[Any, dict[str, Any]]:
     }
     path: dict[str, Any] = {"backend": backend, "why": why}
     if backend == "compiled" and (reason := compiled.obstacle(config_of(config.model), config.max_length)):
-        raise SetupError(f"backend='compiled' can't train {config.model}: {reason}. Set backend='unsloth'.")
+        other = "trl" if whole.is_whole(config) else "unsloth"
+        raise SetupError(f"backend='compiled' can't train {config.model}: {reason}. Set backend='{other}'.")
     try:
+        if config.method == "full":
+            whole.check_size(config, sum(weight.numel() for weight in base_skeleton(config.model).parameters()))
         if FastLanguageModel is not None:
             model = _unsloth_model(FastLanguageModel, config, dtype, lora)
             path["attention"] = _mend_packed_attention() if on_gpu else "sdpa"
@@ -175,4 +182,6 @@ def _plain_model(config: TrainConfig, dtype: Any, lora: dict[str, Any], checkpoi
     if checkpointing:
         base.enable_input_require_grads()
     set_seed(config.seed)
-    return get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **whole.lora_options(config, base, lora)))
+    whole.prepare(model, config)
+    return model
