@@ -342,9 +342,9 @@ def test_what_is_planned_for_a_card_is_allowed_on_it(recipe, little, card, monke
         default = default_config(base.model, machine)
         for asked in (base, default, replace(base, train_embeddings=True), replace(little, method="full")):
             for backend in ("auto", "trl"):
-                plan = checked(replace(asked, backend=backend), machine)
+                plan = checked(changed(asked, {"backend": backend}), machine)
                 check_config(plan.config)
-                check_config(replace(plan.config, backend=plan.backend))
+                check_config(changed(plan.config, {"backend": plan.backend}))
                 assert plan.config.precision == ("bf16" if machine.bf16 else "fp16")
                 step = planner.smaller(plan.config, machine)
                 while step:

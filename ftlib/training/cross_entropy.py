@@ -21,7 +21,7 @@ def chunk_tokens(vocabulary: int) -> int:
 
 
 def _chunk(hidden: Any, head: Any, labels: Any, weight: Any, trained: bool) -> tuple[Any, Any, Any]:
-    """Sum of the negative log-likelihoods; and times `weight` the gradients of hidden states and, if `trained`, head."""
+    """Sum of the negative log-likelihoods; times `weight` the gradients of hidden states and, if `trained`, of head."""
     import torch
 
     logits = (hidden @ head.t()).float()

@@ -220,8 +220,8 @@ def smaller(config: TrainConfig, machine: Accelerator) -> tuple[TrainConfig, str
     """After the card ran out of memory: the next setting that needs less, and the sentence that says so.
 
     In this order, as far as each makes it smaller: a quarter more of the layers recomputed, until all are; a smaller
-    micro-batch, the effective batch kept; adamw_8bit; with LoRA 4 bits, and half the rank. The length stays: the data is
-    cut to it. None where nothing is left that saves half a percent, and without a GPU.
+    micro-batch, the effective batch kept; adamw_8bit; with LoRA 4 bits, and half the rank. The length stays: the data
+    is cut to it. None where nothing is left that saves half a percent, and without a GPU.
     """
     if machine.kind != "cuda":
         return None
