@@ -263,6 +263,7 @@ def run(request, models, tmp_path_factory):
     config = replace(
         CONFIG, **kind, model=models["whole"], backend=backend, learning_rate=1e-2, adapter_scale=0.5, eval_steps=0
     )
+    config = replace(config, max_steps=6, eval_tokens=400)
     folder = tmp_path_factory.mktemp("space") / "runs" / "one"
     model, tokenizer = load_model(config)
     *_, mixture = held_out_mixture(tokenizer)
