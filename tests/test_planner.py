@@ -338,8 +338,10 @@ def test_what_is_planned_for_a_card_is_allowed_on_it(recipe, little, card, monke
     """Each machine that the planner knows: what `default_config` and `fit` make of it passes `check_config` there."""
     machine = Accelerator("cuda", f"NVIDIA {card}", 79.0, 1, card not in ("T4", "V100"))
     monkeypatch.setattr("ftlib.runtime.accelerator", lambda: machine)
+    check_config(default_config("demo", machine))
     for base in (recipe, little):
         default = default_config(base.model, machine)
+        check_config(default)
         for asked in (base, default, replace(base, train_embeddings=True), replace(little, method="full")):
             for backend in ("auto", "trl"):
                 plan = checked(changed(asked, {"backend": backend}), machine)
@@ -353,6 +355,33 @@ def test_what_is_planned_for_a_card_is_allowed_on_it(recipe, little, card, monke
     if not machine.bf16:
         with pytest.raises(SetupError, match="has no bf16: set precision='fp16'"):
             check_config(recipe)
+
+
+def test_full_training_is_planned_in_16_bits_or_not_at_all(little, recipe):
+    full = replace(little, method="full")
+    needs = planner.least_gib(SMOLLM2, replace(full, backend="compiled"), "compiled") + planner.CONTEXT_GIB
+    room = Accelerator("cuda", "NVIDIA A100", (needs + 0.01) / (1 - MARGIN), 1, True)
+    plan = checked(full, room)
+    assert plan.backend == "compiled" and not plan.config.load_in_4bit and plan.config.checkpoint_layers == -1
+    assert "All weights are trained as a copy in fp32, beside the base's own." in plan.why
+    with pytest.raises(
+        SetupError, match=r"method='full' and max_length=8192 .*16-bit .*Take method='lora', or a smaller"
+    ):
+        planner.fit(full, replace(room, memory_gib=room.memory_gib - 0.1))
+    with pytest.raises(SetupError, match=r"7\.2 billion weights; .*Set method='lora'"):
+        planner.fit(replace(recipe, method="full"), H100)
+    last, told = plan.config, ""
+    while step := planner.smaller(last, room):
+        last, told = step
+        assert last.method == "full" and not last.load_in_4bit and "rank" not in told
+    # With trained embeddings Unsloth, which keeps less, is no way out.
+    long = replace(recipe, max_length=32768, train_embeddings=True)
+    needs = [planner.least_gib(MISTRAL, replace(long, backend=name), name) for name in ("unsloth", "compiled")]
+    between = Accelerator("cuda", "NVIDIA A100-X", (sum(needs) / 2 + planner.CONTEXT_GIB) / (1 - MARGIN), 1, True)
+    assert needs[0] + 0.1 < needs[1] and checked(long, between).backend == "trl"
+    assert checked(replace(recipe, train_embeddings=True, lora_r=64), L4).backend == "trl"
+    with pytest.raises(SetupError, match=r"Take train_embeddings=False, or lora_r="):
+        planner.fit(replace(recipe, train_embeddings=True), L4)
 
 
 def test_what_is_asked_for_stays(recipe):

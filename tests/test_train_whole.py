@@ -212,18 +212,25 @@ def a_step(config, folder):
 @KINDS
 @pytest.mark.parametrize(("backend", "name"), [("compiled", "apart"), ("compiled", "tied"), ("trl", "tied")])
 def test_a_step_is_the_step_on_its_rows(models, kind, backend, name, tmp_path):
-    """Loss and gradients of two packed batches, against rows one by one through PEFT's own wrappers."""
+    """Loss and gradients of two packed batches, against rows one by one through PEFT's own wrappers.
+
+    Tied: with all layers computed again.
+    """
     config = replace(
         PACKED,
         **kind,
         model=models[name],
         backend=backend,
+        checkpoint_layers=-1 if name == "tied" else 0,
         gradient_accumulation_steps=2,
         max_steps=1,
         max_grad_norm=1e9,
         learning_rate=1e-12,
     )
     trainer, seen, gradients = a_step(config, tmp_path)
+    again = [layer.gradient_checkpointing for layer in trainer.model.get_base_model().model.layers]
+    assert again == [name == "tied"] * 2
+    trainer.model.gradient_checkpointing_disable()
     for wrapper in whole.wrappers(trainer.model):
         wrapper.forward = MethodType(type(wrapper).forward, wrapper)
     read = documents if backend == "compiled" else sequences
@@ -296,6 +303,17 @@ def test_embedding_and_head_have_their_own_rate(run):
     assert logged == pytest.approx([1e-2 * part for part in shape])
     embedding, head = ends(run.trainer.model)
     assert embedding is head and whole.is_trained(run.trainer.model)
+
+
+def test_both_ends_have_the_rate_where_they_are_two(models, tmp_path):
+    config = replace(CONFIG, **EMBEDDINGS, model=models["apart"], learning_rate=1e-2)
+    model, tokenizer = load_model(config)
+    trainer = build_trainer(model, tokenizer, make_rows(4), config, tmp_path)
+    optimizer = trainer.create_optimizer()
+    assert trainer.create_optimizer() is optimizer
+    groups = [group for group in optimizer.param_groups if group["params"]]
+    assert [(group["lr"], len(group["params"])) for group in groups] == [(1e-2, 2 * 7 * 2), (pytest.approx(1e-3), 2)]
+    assert {id(weight) for weight in groups[1]["params"]} == {id(weight) for weight in ends(model)}
 
 
 def test_the_record_tells_the_method(run):
