@@ -25,6 +25,16 @@ class TrainConfig:
     """own: the tokenizer's; mistral-reference: as Mistral's own encoder writes it, where the tokenizer's differs."""
     max_length: int = 8192
     """Tokens of the longest row; the mixture must have been built with the same."""
+    method: Literal["lora", "full"] = "lora"
+    """lora: an adapter on all seven projections; full: every weight, of models of up to 2 billion. Full training keeps
+    the base's own weights beside the trained ones, saves all of them as the run's adapter, and ignores lora_*. It wants
+    a lower learning_rate, by a factor of ten or so (LoRA Without Regret, Thinking Machines Lab 2025)."""
+    train_embeddings: bool = False
+    """With LoRA: train embed_tokens and lm_head too, whole, with a rate of their own; tied ones stay one weight. Full
+    training has them in any case, and at learning_rate unless this is set."""
+    embedding_learning_rate: float = 0.0
+    """Peak learning rate of embed_tokens and lm_head with train_embeddings; 0: a tenth of learning_rate. Unsloth's
+    guide to continued pretraining advises 2 to 10 times less (unsloth.ai/docs/basics/continued-pretraining)."""
     lora_r: int = 512
     """Rank of the adapter on all seven projections."""
     lora_alpha: int = 512
@@ -53,8 +63,9 @@ class TrainConfig:
     """Batches in an optimizer step."""
     optim: str = "adamw_8bit"
     """adamw_8bit needs bitsandbytes and a GPU."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Of the matrix products; adapter and optimizer state stay in the library's own precision."""
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Of the base and the matrix products; fp16, with a scaled loss, for GPUs without bf16 (T4, V100). What is trained
+    and the optimizer's state stay in the library's own precision."""
     load_in_4bit: bool = False
     """QLoRA: the base in 4 bits (bitsandbytes)."""
     packing: bool = True
@@ -64,7 +75,7 @@ class TrainConfig:
     -1: all, 0: none. `planner.fit` takes the fewest that the card allows. Plain TRL: all or none."""
     backend: Literal["auto", "compiled", "unsloth", "trl"] = "auto"
     """compiled: transformers + PEFT in compiled blocks; unsloth; trl: plain TRL + PEFT, the reference; auto: compiled
-    where card and model allow, else unsloth."""
+    where card and model allow, else unsloth, or trl with method="full" or train_embeddings."""
     save_steps: int = 200
     """Steps between checkpoints, from which an interrupted run goes on; 0 for none."""
     eval_steps: int = 25
@@ -72,8 +83,8 @@ class TrainConfig:
     eval_tokens: int = 30_000
     """Tokens of held-out chat, raw and general rows that such a measurement looks at, each at most; 0: all."""
     adapter_scale: float = 1.0
-    """The trained adapter is multiplied by this at the end: below 1, less is learned and less forgotten (WiSE-FT,
-    Wortsman et al. 2022, arXiv:2109.01903, on an adapter). 1 is the recipe."""
+    """What was learned is multiplied by this at the end: below 1, less is learned and less forgotten (WiSE-FT, Wortsman
+    et al. 2022, arXiv:2109.01903; there on whole weights, here on an adapter too). 1 is the recipe."""
     seed: int = 0
     """Of adapter initialisation and data order."""
 
@@ -81,7 +92,7 @@ class TrainConfig:
 def default_config(model: str, machine: runtime.Accelerator) -> TrainConfig:
     """The recipe on a GPU; on a CPU, settings with which the embedded model learns the sample in minutes."""
     if machine.kind == "cuda" and model != DEMO:
-        return TrainConfig(model=model)
+        return TrainConfig(model=model, precision="bf16" if machine.bf16 else "fp16")
     return TrainConfig(
         model=model,
         max_length=1024,
@@ -93,7 +104,7 @@ def default_config(model: str, machine: runtime.Accelerator) -> TrainConfig:
         optim="adamw_torch_fused",
         # Hardware bf16 doubles the speed of a CPU that has it (310 against 171 tokens/s on two cores of an EPYC 9004);
         # elsewhere it is emulated and slow.
-        precision="bf16" if machine.bf16 else "fp32",
+        precision="bf16" if machine.bf16 else "fp16" if machine.kind == "cuda" else "fp32",
         packing=machine.kind == "cuda",
         eval_steps=25 if machine.kind == "cuda" else 0,
         eval_tokens=30_000 if machine.kind == "cuda" else 2_000,
@@ -121,7 +132,10 @@ def default_mixture(config: TrainConfig) -> MixtureConfig:
 def check_config(config: TrainConfig) -> None:
     """Raises SetupError for a setting that can't work, before anything is loaded."""
     machine = runtime.accelerator()
-    if config.lora_r < 1:
+    whole = config.method == "full" or config.train_embeddings
+    if config.method not in ("lora", "full"):
+        raise SetupError(f"method={config.method!r} is unknown: use 'lora' or 'full'.")
+    if config.method == "lora" and config.lora_r < 1:
         raise SetupError(f"lora_r={config.lora_r}: the rank must be at least 1.")
     if config.max_length < 16:
         raise SetupError(f"max_length={config.max_length} is too short for a row; use at least 16.")
@@ -129,8 +143,26 @@ def check_config(config: TrainConfig) -> None:
         raise SetupError(f"backend={config.backend!r} is unknown: use 'auto', 'compiled', 'unsloth' or 'trl'.")
     if config.backend == "trl" and config.checkpoint_layers > 0:
         raise SetupError("Plain TRL recomputes all layers or none: set checkpoint_layers to -1 or 0.")
-    if config.backend == "compiled" and (config.load_in_4bit or config.lora_dropout):
-        raise SetupError("backend='compiled' takes neither 4-bit weights nor dropout: set backend='unsloth'.")
+    if config.method == "full" and config.load_in_4bit:
+        raise SetupError("method='full' trains the weights themselves, which 4 bits can't: set load_in_4bit=False.")
+    if config.backend == "unsloth" and whole:
+        asked = "method='full'" if config.method == "full" else "train_embeddings"
+        raise SetupError(f"backend='unsloth' does not take {asked} here: set backend='auto', 'compiled' or 'trl'.")
+    if config.backend == "compiled" and (config.load_in_4bit or (config.method == "lora" and config.lora_dropout)):
+        other = "trl" if whole else "unsloth"
+        raise SetupError(f"backend='compiled' takes neither 4-bit weights nor dropout: set backend='{other}'.")
+    if config.backend == "compiled" and config.precision == "fp16":
+        raise SetupError(
+            "backend='compiled' takes no fp16, whose gradients it would make before their loss is scaled: set "
+            "backend='auto', or precision='bf16' where the card has it."
+        )
+    if config.embedding_learning_rate < 0 or (config.embedding_learning_rate and not config.train_embeddings):
+        raise SetupError(
+            f"embedding_learning_rate={config.embedding_learning_rate}: it must not be negative, and is used with "
+            "train_embeddings=True only."
+        )
+    if config.precision not in ("bf16", "fp16", "fp32"):
+        raise SetupError(f"precision={config.precision!r} is unknown: use 'bf16', 'fp16' or 'fp32'.")
     if not 0 < config.adapter_scale <= 1:
         raise SetupError(f"adapter_scale={config.adapter_scale}: it must be above 0, and 1 at most.")
     if min(config.eval_steps, config.eval_tokens, config.save_steps) < 0:
@@ -139,8 +171,10 @@ def check_config(config: TrainConfig) -> None:
         raise SetupError("max_steps must not be negative, and num_train_epochs must be above 0.")
     if machine.kind == "cuda" and config.precision == "bf16" and not machine.bf16:
         raise SetupError(
-            f"{machine.name} has no bf16: set precision='fp32', which is slow, or take a newer card (Colab: L4, A100)."
+            f"{machine.name} has no bf16: set precision='fp16' ('fp32' is slow), or take a newer card (Colab: L4)."
         )
+    if machine.kind == "cpu" and config.precision == "fp16":
+        raise SetupError("precision='fp16' needs a GPU: set precision='fp32', or 'bf16'.")
     if machine.kind == "cpu" and (config.load_in_4bit or "8bit" in config.optim):
         raise SetupError(
             "There is no GPU here: set load_in_4bit=False and optim='adamw_torch_fused', or take "

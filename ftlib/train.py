@@ -1,4 +1,4 @@
-"""LoRA on all seven projections, on rows that ftlib has tokenised: compiled blocks, Unsloth, or plain TRL + PEFT.
+"""LoRA on all seven projections, or all weights, on rows that ftlib has tokenised: compiled blocks, Unsloth, plain TRL.
 
 In a notebook:
 
@@ -28,7 +28,7 @@ from ftlib.models import load_tokenizer
 from ftlib.progress import count_tokens_by_step, live_plot, note_totals, show_training
 from ftlib.rows import longest
 from ftlib.settings import TrainConfig, check_config, default_config, default_mixture
-from ftlib.training import backends, batches, compiled, faults, processes, record, validation
+from ftlib.training import backends, batches, compiled, faults, processes, record, validation, whole
 from ftlib.training.record import PACKAGES, resolved_settings, save_run
 from ftlib.workspace import plain, write_json
 
@@ -110,6 +110,7 @@ def build_trainer(
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
         "optim": config.optim,
         "bf16": config.precision == "bf16",
+        "fp16": config.precision == "fp16",
         "max_length": config.max_length,
         "packing": packing,
         "packing_strategy": "bfd",
@@ -131,7 +132,6 @@ def build_trainer(
     arguments = SFTConfig(
         output_dir=str(folder / "checkpoints"),
         use_cpu=not on_gpu,
-        fp16=False,
         # Reading the loss makes the host wait for the card, which a step of a small model is too short for.
         logging_steps=10 if path.get("cuda_graph") else 1,
         # It would put the mean of the steps before in place of a loss that is not a number.
@@ -154,6 +154,10 @@ def build_trainer(
     dataset = dataset.select_columns([name for name in names if name in dataset.column_names])
     trainer = SFTTrainer(model=model, processing_class=tokenizer, args=arguments, train_dataset=dataset)
     processes.share_rows(trainer)
+    if path["backend"] != "unsloth":
+        whole.widen(model)  # TRL makes what is trained over a 4-bit base bf16
+    if config.train_embeddings:
+        whole.second_rate(trainer, config)
     if path["backend"] == "compiled":
         compiled.attach(trainer, config.max_length)
     elif path["backend"] == "trl" and not on_gpu:
@@ -199,8 +203,8 @@ def train(
         last = _last_checkpoint(folder / "checkpoints", {"train": plain(config), "data": plain(data)}, change=first)
     if last:
         print(f"Going on from {Path(last).name}")
-    elif any(weight.any() for name, weight in trainer.model.named_parameters() if "lora_B" in name):
-        # B is zero in a fresh adapter; an interrupted run leaves its trained one in a notebook's memory.
+    elif whole.is_trained(trainer.model):
+        # An interrupted run leaves its trained adapter in a notebook's memory.
         raise SetupError("The adapter has been trained before and there is no checkpoint: call load_model again first.")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -221,10 +225,7 @@ def train(
         raise
     if config.adapter_scale != 1:
         # Here and not at saving, which may be repeated; the weights, so that whatever loads the adapter agrees.
-        with torch.no_grad():
-            for name, weight in trainer.model.named_parameters():
-                if "lora_B" in name:
-                    weight.mul_(config.adapter_scale)
+        whole.scale(trainer.model, config.adapter_scale)
     history = trainer.state.log_history
     total = next((entry for entry in reversed(history) if "tokens" in entry), {"tokens": 0, "seconds": 0.0})
     rate = total["tokens"] / max(total["seconds"], 1e-9)

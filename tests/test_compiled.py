@@ -17,7 +17,7 @@ from ftlib.errors import SetupError
 from ftlib.train import build_trainer, load_model, train
 from ftlib.training import attention, batches, compiled, lora
 from ftlib.training.batches import IGNORE
-from ftlib.training.cross_entropy import linear_cross_entropy
+from ftlib.training.cross_entropy import chunk_tokens, linear_cross_entropy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -132,21 +132,26 @@ def test_the_block_mask_is_that_of_all_pairs(lengths):
 # --- loss and adapter ---------------------------------------------------------------------------------------------
 
 
-def test_the_loss_from_hidden_states_is_cross_entropy():
+def test_the_loss_from_hidden_states_is_cross_entropy(monkeypatch):
     import torch
 
+    monkeypatch.setattr("ftlib.training.cross_entropy.CHUNK_BYTES", 1)
+    assert chunk_tokens(3000) == 64  # three chunks, the last one short
     torch.manual_seed(0)
     hidden = torch.randn(150, 16, requires_grad=True)
-    head = torch.randn(3_000_000 // 16, 16)  # so large that a chunk is shorter than the batch
+    head = torch.randn(3000, 16, requires_grad=True)
     labels = torch.randint(0, 100, (150,))
     labels[::3] = IGNORE
     items = torch.tensor(70.0)
     wanted = torch.nn.functional.cross_entropy(hidden @ head.t(), labels, ignore_index=IGNORE, reduction="sum") / items
-    (gradient,) = torch.autograd.grad(3 * wanted, hidden)
+    gradients = torch.autograd.grad(3 * wanted, (hidden, head))
     loss = linear_cross_entropy(hidden, head, labels, 1 / items)
-    (ours,) = torch.autograd.grad(3 * loss, hidden)
-    assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
-    assert (ours - gradient).norm() < 1e-5 * gradient.norm()
+    for ours, gradient in zip(torch.autograd.grad(3 * loss, (hidden, head)), gradients, strict=True):
+        assert (ours - gradient).norm() < 1e-5 * gradient.norm()
+    frozen = linear_cross_entropy(hidden, head.detach(), labels, 1 / items)
+    (ours,) = torch.autograd.grad(3 * frozen, hidden)
+    assert (ours - gradients[0]).norm() < 1e-5 * gradients[0].norm()
+    assert loss.item() == frozen.item() == pytest.approx(wanted.item(), rel=1e-6)
     nothing = linear_cross_entropy(hidden, head, torch.full((150,), IGNORE), 1 / items)
     assert nothing.item() == 0 and torch.autograd.grad(nothing, hidden)[0].abs().max() == 0
 

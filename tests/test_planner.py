@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ftlib.errors import SetupError
 from ftlib.runtime import Accelerator
-from ftlib.settings import TrainConfig, changed
+from ftlib.settings import TrainConfig, changed, check_config, default_config
 from ftlib.training import estimates, flops, planner
 from ftlib.training.compiled import GRAPH_WEIGHTS
 from ftlib.training.estimates import memory, seconds_per_token
@@ -234,8 +234,18 @@ def checked(config, machine, lengths=None, **more) -> planner.Plan:
     assert plan.left_gib >= margin * machine.memory_gib - 1e-9
     assert plan.total_gib == sum(plan.memory.values()) > 0
     ours, asked = plan.config, config
-    for name in ("model", "max_length", "lora_r", "lora_alpha", "learning_rate", "packing", "precision"):
+    for name in (
+        "model",
+        "method",
+        "train_embeddings",
+        "max_length",
+        "lora_r",
+        "lora_alpha",
+        "learning_rate",
+        "packing",
+    ):
         assert getattr(ours, name) == getattr(asked, name)
+    assert ours.precision == ("fp16" if asked.precision == "bf16" and not machine.bf16 else asked.precision)
     if "batch_tokens" not in more:
         assert step_rows(ours) == step_rows(asked)
     return plan
@@ -320,7 +330,58 @@ def test_unsloth_in_16_bits_before_4(recipe):
 def test_without_bf16_it_is_unsloth(recipe):
     plan = checked(replace(recipe, lora_r=128, lora_alpha=128), T4)
     assert plan.backend == "unsloth" and plan.config.load_in_4bit
-    assert "no bf16" in plan.why[0]
+    assert "no bf16" in plan.why[0] and "fp16, since Tesla T4 has no bf16." in plan.why
+
+
+@pytest.mark.parametrize("card", [*flops.PEAK_TFLOPS, *(card for card, _ in planner.USD_PER_HOUR)])
+def test_what_is_planned_for_a_card_is_allowed_on_it(recipe, little, card, monkeypatch):
+    """Each machine that the planner knows: what `default_config` and `fit` make of it passes `check_config` there."""
+    machine = Accelerator("cuda", f"NVIDIA {card}", 79.0, 1, card not in ("T4", "V100"))
+    monkeypatch.setattr("ftlib.runtime.accelerator", lambda: machine)
+    check_config(default_config("demo", machine))
+    for base in (recipe, little):
+        default = default_config(base.model, machine)
+        check_config(default)
+        for asked in (base, default, replace(base, train_embeddings=True), replace(little, method="full")):
+            for backend in ("auto", "trl"):
+                plan = checked(changed(asked, {"backend": backend}), machine)
+                check_config(plan.config)
+                check_config(changed(plan.config, {"backend": plan.backend}))
+                assert plan.config.precision == ("bf16" if machine.bf16 else "fp16")
+                step = planner.smaller(plan.config, machine)
+                while step:
+                    check_config(step[0])
+                    step = planner.smaller(step[0], machine)
+    if not machine.bf16:
+        with pytest.raises(SetupError, match="has no bf16: set precision='fp16'"):
+            check_config(recipe)
+
+
+def test_full_training_is_planned_in_16_bits_or_not_at_all(little, recipe):
+    full = replace(little, method="full")
+    needs = planner.least_gib(SMOLLM2, replace(full, backend="compiled"), "compiled") + planner.CONTEXT_GIB
+    room = Accelerator("cuda", "NVIDIA A100", (needs + 0.01) / (1 - MARGIN), 1, True)
+    plan = checked(full, room)
+    assert plan.backend == "compiled" and not plan.config.load_in_4bit and plan.config.checkpoint_layers == -1
+    assert "All weights are trained as a copy in fp32, beside the base's own." in plan.why
+    with pytest.raises(
+        SetupError, match=r"method='full' and max_length=8192 .*16-bit .*Take method='lora', or a smaller"
+    ):
+        planner.fit(full, replace(room, memory_gib=room.memory_gib - 0.1))
+    with pytest.raises(SetupError, match=r"7\.2 billion weights; .*Set method='lora'"):
+        planner.fit(replace(recipe, method="full"), H100)
+    last, told = plan.config, ""
+    while step := planner.smaller(last, room):
+        last, told = step
+        assert last.method == "full" and not last.load_in_4bit and "rank" not in told
+    # With trained embeddings Unsloth, which keeps less, is no way out.
+    long = replace(recipe, max_length=32768, train_embeddings=True)
+    needs = [planner.least_gib(MISTRAL, replace(long, backend=name), name) for name in ("unsloth", "compiled")]
+    between = Accelerator("cuda", "NVIDIA A100-X", (sum(needs) / 2 + planner.CONTEXT_GIB) / (1 - MARGIN), 1, True)
+    assert needs[0] + 0.1 < needs[1] and checked(long, between).backend == "trl"
+    assert checked(replace(recipe, train_embeddings=True, lora_r=64), L4).backend == "trl"
+    with pytest.raises(SetupError, match=r"Take train_embeddings=False, or lora_r="):
+        planner.fit(replace(recipe, train_embeddings=True), L4)
 
 
 def test_what_is_asked_for_stays(recipe):

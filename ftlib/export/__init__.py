@@ -296,7 +296,7 @@ def _card(run: str, record: Mapping[str, Any]) -> str:
     front = ["---", "library_name: transformers", *([f"base_model: {record['base']}"] if hub else []), "---"]
     body = [
         f"# {run}",
-        f"{record['base']} with a LoRA adapter trained by ftlib, merged in fp32 and rounded once to {record['dtype']}.",
+        f"{record['base']} with an adapter trained by ftlib, merged in fp32 and rounded once to {record['dtype']}.",
         *([record["note"]] if record["note"] else []),
         f"Check against the adapter: {agreement(record)}",
     ]

@@ -7,6 +7,7 @@ What is in which module:
     attention       packed rows kept apart: by flex attention, or by a causal kernel where a sequence is one document
     lora            a linear layer and its adapter as one operation
     cross_entropy   the loss from hidden states, without the logits of a whole batch
+    whole           weights that are trained whole: embedding and head beside LoRA, or all of them
     batches         rows packed in order, and batches of one fixed shape
     graphed         a step of a small model as one CUDA graph
     flops           the work of a step: the model's, and what the card does

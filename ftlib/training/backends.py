@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ftlib import runtime
+from ftlib.adapters import DTYPES, base_skeleton
 from ftlib.errors import SetupError
 from ftlib.models import model_not_found, model_path
-from ftlib.training import compiled
+from ftlib.training import compiled, whole
 from ftlib.training.estimates import recomputed
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def choose(config: TrainConfig, machine: runtime.Accelerator | None = None) -> t
     """The backend, and why it: "compiled", "unsloth" or "trl". Without `machine`, for the one at hand.
 
     Asked for "auto": compiled blocks on a GPU that multiplies bf16 (they are the fastest, benchmarks/train.py), where
-    they know the model and its weights are 16 bits wide; else Unsloth, or plain TRL where several processes share a
-    run: Unsloth 2026.10 has patches of its own for DDP and for the loss of a step, which nobody has compared with one
-    process here.
+    they know the model and its weights are 16 bits wide; else Unsloth, or plain TRL for weights that are trained whole
+    and where several processes share a run: Unsloth 2026.10 has patches of its own for DDP and for the loss of a step,
+    which nobody has compared with one process here.
     """
     if config.backend != "auto":
         return config.backend, "asked for"
@@ -34,7 +35,7 @@ def choose(config: TrainConfig, machine: runtime.Accelerator | None = None) -> t
         return "compiled", "the fastest here"
     if runtime.processes() > 1:
         return "trl", f"{reason}; Unsloth is not tested with several processes"
-    return "unsloth", reason
+    return "trl" if whole.is_whole(config) else "unsloth", reason
 
 
 def _why_not_compiled(config: TrainConfig, machine: runtime.Accelerator) -> str:
@@ -42,9 +43,11 @@ def _why_not_compiled(config: TrainConfig, machine: runtime.Accelerator) -> str:
         return "there is no GPU for compiled blocks"
     if not machine.bf16:
         return f"{machine.name} has no bf16"
+    if config.precision == "fp16":
+        return "compiled blocks take no fp16"
     if config.load_in_4bit:
         return "compiled blocks take no 4-bit weights"
-    if config.lora_dropout:
+    if config.method == "lora" and config.lora_dropout:
         return "compiled blocks take no dropout"
     reason = compiled.obstacle(config_of(config.model), config.max_length)
     return f"compiled blocks don't fit: {reason}" if reason else ""
@@ -80,7 +83,7 @@ def load(config: TrainConfig) -> tuple[Any, dict[str, Any]]:
     import torch
 
     on_gpu = torch.cuda.is_available()
-    dtype = torch.bfloat16 if on_gpu and config.precision == "bf16" else torch.float32
+    dtype = getattr(torch, DTYPES[config.precision if on_gpu else "fp32"])
     lora = {
         "r": config.lora_r,
         "lora_alpha": config.lora_alpha,
@@ -91,8 +94,11 @@ def load(config: TrainConfig) -> tuple[Any, dict[str, Any]]:
     }
     path: dict[str, Any] = {"backend": backend, "why": why}
     if backend == "compiled" and (reason := compiled.obstacle(config_of(config.model), config.max_length)):
-        raise SetupError(f"backend='compiled' can't train {config.model}: {reason}. Set backend='unsloth'.")
+        other = "trl" if whole.is_whole(config) else "unsloth"
+        raise SetupError(f"backend='compiled' can't train {config.model}: {reason}. Set backend='{other}'.")
     try:
+        if config.method == "full":
+            whole.check_size(config, sum(weight.numel() for weight in base_skeleton(config.model).parameters()))
         if FastLanguageModel is not None:
             model = _unsloth_model(FastLanguageModel, config, dtype, lora)
             path["attention"] = _mend_packed_attention() if on_gpu else "sdpa"
@@ -184,4 +190,6 @@ def _plain_model(config: TrainConfig, dtype: Any, lora: dict[str, Any], checkpoi
     if checkpointing:
         base.enable_input_require_grads()
     set_seed(config.seed)
-    return get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **whole.lora_options(config, base, lora)))
+    whole.prepare(model, config)
+    return model

@@ -96,8 +96,9 @@ def packed_loss(causal: Any, inputs: dict[str, Any], starts: Any, items: Any) ->
         input_ids=inputs["input_ids"], position_ids=inputs["position_ids"], attention_mask=mask, use_cache=False
     ).last_hidden_state
     following = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORE)
+    # Where the head is trained PEFT's wrapper gives the trained weight, and the base's own while the adapter is off.
     head = causal.lm_head.weight
-    return linear_cross_entropy(hidden.flatten(0, 1).to(head.dtype), head, following.flatten(), 1.0 / items)
+    return linear_cross_entropy(hidden.flatten(0, 1), head, following.flatten(), 1.0 / items)
 
 
 def attach(trainer: Any, length: int) -> None:

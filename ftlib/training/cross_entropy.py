@@ -1,8 +1,8 @@
 """The loss straight from hidden states, some thousand tokens at a time, so that the logits never lie there whole.
 
-The gradient of the hidden states is computed along with the loss, as Liger's fused linear cross-entropy does (Hsu et
-al. 2024, arXiv:2410.10989); the head is frozen, so that it needs none. 8,192 tokens of a vocabulary of 32,000 are 1 GiB
-of logits in fp32, of 150,000 five.
+The gradients of the hidden states, and of the head where it is trained, are computed along with the loss, as Liger's
+fused linear cross-entropy does (Hsu et al. 2024, arXiv:2410.10989). 8,192 tokens of a vocabulary of 32,000 are 1 GiB of
+logits in fp32, of 150,000 five.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def chunk_tokens(vocabulary: int) -> int:
     return 2 ** max(6, (CHUNK_BYTES // (4 * vocabulary)).bit_length() - 1)
 
 
-def _chunk(hidden: Any, head: Any, labels: Any, weight: Any) -> tuple[Any, Any]:
-    """Sum of the negative log-likelihoods, and the gradient of the hidden states times `weight`."""
+def _chunk(hidden: Any, head: Any, labels: Any, weight: Any, trained: bool) -> tuple[Any, Any, Any]:
+    """Sum of the negative log-likelihoods; times `weight` the gradients of hidden states and, if `trained`, of head."""
     import torch
 
     logits = (hidden @ head.t()).float()
@@ -33,7 +33,7 @@ def _chunk(hidden: Any, head: Any, labels: Any, weight: Any) -> tuple[Any, Any]:
     hit = torch.arange(head.shape[0], device=logits.device)[None] == wanted[:, None]
     slope = torch.exp(logits - normaliser[:, None]) - hit.to(logits.dtype)
     slope = torch.where(counted[:, None], slope * weight, 0.0).to(hidden.dtype)
-    return losses.sum(), slope @ head
+    return losses.sum(), slope @ head, slope.t() @ hidden if trained else None
 
 
 @cache
@@ -49,29 +49,40 @@ def _function() -> Any:
 
     class LinearCrossEntropy(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, hidden: Any, head: Any, labels: Any, weight: Any) -> Any:
+        def forward(ctx: Any, hidden: Any, head: Any, labels: Any, weight: Any, learning: bool) -> Any:
             chunk = _compiled() if hidden.is_cuda else _chunk
             size = chunk_tokens(head.shape[0])
             gradient = torch.empty_like(hidden)
+            trained = ctx.needs_input_grad[1] and learning
+            head_gradient = torch.zeros_like(head, dtype=torch.float32) if trained else None
+            narrow = head.to(hidden.dtype)
             total = hidden.new_zeros((), dtype=torch.float32)
             for at in range(0, hidden.shape[0], size):
-                losses, gradient[at : at + size] = chunk(hidden[at : at + size], head, labels[at : at + size], weight)
+                part = slice(at, at + size)
+                losses, gradient[part], of_head = chunk(hidden[part], narrow, labels[part], weight, trained)
                 total = total + losses
-            ctx.save_for_backward(gradient)
+                if trained:
+                    head_gradient += of_head
+            ctx.save_for_backward(gradient, head_gradient)
             return total * weight
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            return ctx.saved_tensors[0] * grads[0], None, None, None
+            of_hidden, of_head = (None if one is None else one * grads[0] for one in ctx.saved_tensors)
+            return of_hidden, of_head, None, None, None
 
     return LinearCrossEntropy
 
 
 def linear_cross_entropy(hidden: Any, head: Any, labels: Any, weight: Any) -> Any:
-    """weight * sum of the negative log-likelihoods of `labels`, differentiable in `hidden` alone.
+    """weight * sum of the negative log-likelihoods of `labels`, differentiable in `hidden` and `head`.
+
+    The products are in the width of `hidden`; the head's gradient is summed over the chunks in fp32.
 
     Args:
-        hidden: (tokens, size); head: (vocabulary, size), frozen; labels: (tokens,), the *next* token's id or -100;
-        weight: a scalar tensor in fp32, usually 1 / number of labels of the whole step.
+        hidden: (tokens, size); head: (vocabulary, size), frozen or trained; labels: (tokens,), the *next* token's id or
+        -100; weight: a scalar tensor in fp32, usually 1 / number of labels of the whole step.
     """
-    return _function().apply(hidden, head, labels, weight)
+    import torch
+
+    return _function().apply(hidden, head, labels, weight, torch.is_grad_enabled())

@@ -35,10 +35,10 @@ SHARE = {"compiled": 0.53, "unsloth": 0.525, "trl": 0.378}
 OPTIMIZER_SECONDS = {SMALL: 0.047 / 1.342e9, EXACT: 0.014 / 1.342e9}
 
 
-def recomputed(config: TrainConfig, layers: int) -> int:
-    """How many of the layers are computed again; plain TRL does all or none."""
+def recomputed(config: TrainConfig, layers: int, backend: str = "") -> int:
+    """How many of the layers are computed again; plain TRL, by the settings or as the `backend` chosen, all or none."""
     asked = config.checkpoint_layers
-    return layers if asked < 0 or (config.backend == "trl" and asked) else min(asked, layers)
+    return layers if asked < 0 or ("trl" in (config.backend, backend) and asked) else min(asked, layers)
 
 
 def _kept(shape: flops.Shape, config: TrainConfig, backend: str, graph: bool) -> tuple[float, float]:
@@ -47,9 +47,9 @@ def _kept(shape: flops.Shape, config: TrainConfig, backend: str, graph: bool) ->
     Derived from what each path's operations save; Mistral 7B at r = 512 in states of a token (hidden x 2 bytes).
     """
     h, a, kv, f = shape.hidden, shape.attention, shape.key_value, shape.intermediate
-    wide = 2 if config.precision == "bf16" else 4
-    copies = wide * shape.adapter_weights(config.lora_r) / shape.layers  # of A and B, in the width of the products
-    low = 7 * config.lora_r  # x A^T of the seven adapters: 0.9
+    wide = 4 if config.precision == "fp32" else 2
+    copies = wide * shape.trained(config)[0] / shape.layers  # of A and B, in the width of the products
+    low = 0 if config.method == "full" else 7 * config.lora_r  # x A^T of the seven adapters: 0.9
     qkv = a + 2 * kv  # after rotary: 1.5
     if backend == "compiled":
         # Inputs of the two norms 2, their results 2, q k v, attention's result 1, gate, up and their product 10.5, low:
@@ -72,14 +72,19 @@ def _kept(shape: flops.Shape, config: TrainConfig, backend: str, graph: bool) ->
 def memory(shape: flops.Shape, config: TrainConfig, backend: str) -> dict[str, float]:
     """GiB by part at the highest moment of a step; their sum is torch.cuda.max_memory_allocated, as predicted.
 
+    "adapter" is all that is trained, in fp32; the base's own weights are there beside it. What is trained whole follows
+    the same formulas, from which nothing was measured yet.
+
     Args:
         backend: "compiled", "unsloth" or "trl".
     """
-    layers, adapter = shape.layers, shape.adapter_weights(config.lora_r)
-    wide = 2 if config.precision == "bf16" else 4
+    layers = shape.layers
+    adapter, ends = shape.trained(config)
+    head = shape.head_weights if ends else 0
+    wide = 4 if config.precision == "fp32" else 2
     tokens = config.per_device_train_batch_size * config.max_length
-    again = recomputed(config, layers)
-    graph = backend == "compiled" and not again and shape.weights + adapter < GRAPH_WEIGHTS
+    again = recomputed(config, layers, backend)
+    graph = backend == "compiled" and not again and shape.weights + adapter + ends < GRAPH_WEIGHTS
     inner = layers * shape.layer_weights
     base = inner * (FOUR_BIT_BYTES if config.load_in_4bit else wide) + (shape.weights - inner) * wide
     state, one_gradient = wide * tokens * shape.hidden, 4 * adapter / layers
@@ -97,12 +102,17 @@ def memory(shape: flops.Shape, config: TrainConfig, backend: str) -> dict[str, f
 
     def moment(begun: int, kept_ones: float, inputs: float, work: float) -> tuple[float, ...]:
         done = layers if always else begun
-        return done * one_gradient, kept_ones * kept, inputs * given, work
+        # The head's is there from the loss on, the embedding's at the very end; tied, they are one.
+        outside = 4 * (ends if always or begun == layers else head)
+        return done * one_gradient + outside, kept_ones * kept, inputs * given, work
 
     plain = layers - again
+    # A trained head: its gradient once more, a chunk's, and the head itself, in the width of the products.
+    of_loss = _loss_bytes(shape, tokens, backend, wide) + (4 + 2 * wide) * head
     moments = [
-        moment(0, plain, again, _loss_bytes(shape, tokens, backend, wide) + 3 * state + buffers),
-        moment(layers, 0, 0, 0),  # the optimizer's
+        moment(0, plain, again, of_loss + 3 * state + buffers),
+        # The optimizer's; and before it the embedding's gradient, which is added to the head's where both are tied.
+        moment(layers, 0, 0, 4 * head),
     ]
     # Where the backward pass starts, meets the first recomputed layer, and ends. Unsloth's kept layers lie evenly among
     # the others; elsewhere they are the last.
@@ -115,9 +125,11 @@ def memory(shape: flops.Shape, config: TrainConfig, backend: str) -> dict[str, f
     gradients, kept_all, inputs, work = max(moments, key=sum)
     parts = {
         "base weights": base,
-        "adapter": 4 * adapter,
+        "adapter": 4 * (adapter + ends),
         "gradients": gradients,
-        "optimizer": adapter * (OPTIMIZER_BYTES[SMALL] if "8bit" in config.optim else OPTIMIZER_BYTES[EXACT]),
+        # The trainer keeps an embedding's states exact (transformers, Trainer.create_optimizer).
+        "optimizer": (adapter + ends - head) * OPTIMIZER_BYTES[SMALL if "8bit" in config.optim else EXACT]
+        + head * OPTIMIZER_BYTES[EXACT],
         "kept activations": kept_all,
         "inputs of recomputed layers": inputs,
         "work space": work,
@@ -144,10 +156,10 @@ def seconds_per_token(
         peak: the card's operations a second; context: tokens that a token attends to in the mean (flops.mean_context);
         row: tokens of a row of the batch in the mean: max_length where rows are packed.
     """
-    _, hardware = flops.work(shape, config.lora_r, context, recomputed(config, shape.layers))
+    _, hardware = flops.work_of(shape, config, context, recomputed(config, shape.layers, backend))
     share = SHARE[backend] * min(1.0, shape.hidden / 4096) ** 0.5
     step = config.per_device_train_batch_size * config.gradient_accumulation_steps * row
     # Its time goes with the memory's speed, which differs less between cards than the operations': the safe side.
     slower = (flops.peak_flops("H100") or peak) / peak
-    optimizer = OPTIMIZER_SECONDS[SMALL if "8bit" in config.optim else EXACT] * shape.adapter_weights(config.lora_r)
+    optimizer = OPTIMIZER_SECONDS[SMALL if "8bit" in config.optim else EXACT] * sum(shape.trained(config))
     return hardware / (peak * share) + optimizer * slower / step

@@ -41,6 +41,11 @@ def stop_at_nan(trainer: Any, recent: Iterable[Sequence[Mapping[str, Any]]], row
             numbers = [float(logs[name]) for name in ("loss", "grad_norm") if name in (logs or {})]
             if all(math.isfinite(number) for number in numbers):
                 return
+            # In fp16 a gradient out of range is no fault: the scaler skips the step and takes half the scale, which
+            # starts at 65,536. Below 1 it is the gradient itself that fp16 can't hold.
+            scaler = trainer.accelerator.scaler
+            if scaler is not None and math.isfinite(float(logs.get("loss", 0.0))) and scaler.get_scale() >= 1:
+                return
             last = get_last_checkpoint(str(folder / "checkpoints"))
             # All processes are here: the loss is the mean of theirs.
             names = list(dict.fromkeys(gather_object(_names(recent, rows))))
@@ -75,7 +80,8 @@ def _names(recent: Iterable[Sequence[Mapping[str, Any]]], rows: Any) -> list[str
 
 def out_of_memory(config: TrainConfig, machine: Accelerator) -> OutOfMemory:
     """The error for a card that is full, with the planner's next smaller settings."""
-    way_out = "There is no smaller setting: take a smaller model or another card."
+    lora = "method='lora', " if config.method == "full" else ""
+    way_out = f"There is no smaller setting: take {lora}a smaller model or another card."
     smaller, sentence = planner.smaller(config, machine) or (None, "")
     if smaller is not None:
         before = asdict(config)

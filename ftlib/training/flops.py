@@ -9,7 +9,10 @@ look at its scores is in neither.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ftlib.settings import TrainConfig
 
 # Dense bf16 (T4: fp16) of tensor cores, 10^12 operations a second, from NVIDIA's data sheets. By a part of the name
 # that torch gives; the first that fits counts.
@@ -65,6 +68,13 @@ class Shape:
         ends = 2 * (self.hidden + self.attention) + 2 * (self.hidden + self.key_value)
         return self.layers * rank * (ends + 3 * (self.hidden + self.intermediate))
 
+    def trained(self, config: TrainConfig) -> tuple[int, int]:
+        """Weights that a run trains: in the layers, and in embedding and head; norms are left out."""
+        ends = self.head_weights * (1 if self.tied else 2)
+        if config.method == "full":
+            return self.layers * self.layer_weights, ends
+        return self.adapter_weights(config.lora_r), ends if config.train_embeddings else 0
+
 
 def shape_of(config: Any) -> Shape:
     """From a transformers configuration of a Llama-like model."""
@@ -80,19 +90,30 @@ def shape_of(config: Any) -> Shape:
     )
 
 
-def work(shape: Shape, rank: int, context: float, checkpoint_layers: int = 0) -> tuple[float, float]:
+def work(
+    shape: Shape, rank: int, context: float, checkpoint_layers: int = 0, *, layers_too: bool = False, head: bool = False
+) -> tuple[float, float]:
     """Operations for a token: the model's, and the hardware's.
 
     Args:
+        rank: of LoRA on all seven projections; 0 for none.
         context: tokens that a token attends to, in the mean: about half of a document's length.
         checkpoint_layers: how many layers are computed again in the backward pass.
+        layers_too: the layers' own matrices are trained; head: the head is. (An embedding multiplies nothing.)
     """
     attention = 4 * shape.layers * shape.attention * context
-    base = 2 * (shape.layers * shape.layer_weights + shape.head_weights)
+    layers = 2 * shape.layers * shape.layer_weights
     adapter = 2 * shape.adapter_weights(rank)
-    model = 2 * base + 3 * (adapter + attention)
-    again = (2 * shape.layers * shape.layer_weights + adapter + attention) * checkpoint_layers / shape.layers
+    model = (2 + layers_too) * layers + (2 + head) * 2 * shape.head_weights + 3 * (adapter + attention)
+    again = (layers + adapter + attention) * checkpoint_layers / shape.layers
     return float(model), float(model + again)
+
+
+def work_of(shape: Shape, config: TrainConfig, context: float, checkpoint_layers: int) -> tuple[float, float]:
+    """`work` of a run with these settings."""
+    full = config.method == "full"
+    rank = 0 if full else config.lora_r
+    return work(shape, rank, context, checkpoint_layers, layers_too=full, head=full or config.train_embeddings)
 
 
 def mean_context(lengths: Any) -> float:

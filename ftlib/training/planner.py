@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ftlib.errors import SetupError
-from ftlib.training import backends, flops
+from ftlib.training import backends, flops, whole
 from ftlib.training.estimates import EXACT, SMALL, memory, recomputed, seconds_per_token
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def fit(
 ) -> Plan:
     """The fastest setting that fits: backend, 16 or 4 bits, optimizer, recomputed layers and micro-batch.
 
-    Model, rank, length and effective batch stay as they are asked for. 4 bits only where 16 do not fit; adamw_8bit only
-    where exact states do not fit beside all activations; a micro-batch is split only where that makes it fit or faster.
+    Model, rank, length and effective batch stay as they are asked for, and the precision but for bf16 on a card without
+    it, which gets fp16. 4 bits only where 16 do not fit; adamw_8bit only where exact states do not fit beside all
+    activations; a micro-batch is split only where that makes it fit or faster.
 
     Args:
         config: the wishes; its optimizer counts only if it is neither of `EXACT` and `SMALL`.
@@ -79,7 +80,8 @@ def fit(
         batch_tokens: tokens of an optimizer step, in place of the config's rows.
 
     Raises:
-        SetupError: the least setting does not fit; the message says what it needs, what there is, and the ways out.
+        SetupError: the least setting does not fit; the message says what it needs, what there is, and the ways out. Or
+            a model that is too large for method="full".
     """
     if not 0 <= margin < 1:
         raise SetupError(f"margin={margin}: it is a share of the card's memory, at least 0 and below 1.")
@@ -90,7 +92,10 @@ def fit(
         backend = backends.choose(config, machine)[0]
         told = "There is no GPU: memory is not planned, speed is not known, and the settings stay as they are."
         return Plan(config, machine, backend, {}, 0.0, None, None, None, None, [told])
+    narrow = config.precision == "bf16" and not machine.bf16
+    config = replace(config, precision="fp16") if narrow else config
     shape = flops.shape_of(backends.config_of(config.model))
+    whole.check_size(config, shape.weights)
     known = flops.peak_flops(machine.name)
     cut = [min(length, config.max_length) for length in lengths or ()]
     context = flops.mean_context(cut) if cut else (config.max_length + 1) / 2
@@ -110,6 +115,8 @@ def fit(
                 found.append((order, candidate))
         if found:
             why.insert(0, f"{backend}: {reason}.")
+            if narrow:
+                why.append(f"fp16, since {machine.name} has no bf16.")
             break
         least = least_gib(shape, option, backend)
         bits = 4 if option.load_in_4bit else 16
@@ -125,7 +132,7 @@ def fit(
     minutes = tokens / rate / 60 if rate and cut else None
     price = usd_per_hour(machine)
     usd = minutes / 60 * price if minutes is not None and price is not None else None
-    why += _reasons(chosen, shape, machine, rate, minutes, usd)
+    why += _reasons(chosen, backend, shape, machine, rate, minutes, usd)
     left = machine.memory_gib - CONTEXT_GIB - total
     return Plan(chosen, machine, backend, parts, total, left, rate, minutes, usd, why)
 
@@ -135,9 +142,9 @@ def _options(config: TrainConfig, machine: Accelerator) -> Iterator[tuple[TrainC
     if not config.load_in_4bit:
         backend, reason = backends.choose(config, machine)
         yield config, backend, reason
-        if config.backend == "auto" and backend == "compiled":
+        if config.backend == "auto" and backend == "compiled" and not whole.is_whole(config):
             yield replace(config, backend="unsloth"), "unsloth", "it keeps less than compiled blocks do"
-    if config.backend != "compiled":
+    if config.backend != "compiled" and config.method != "full":
         narrow = replace(config, load_in_4bit=True)
         yield narrow, *backends.choose(narrow, machine)
 
@@ -158,16 +165,18 @@ def least_gib(shape: flops.Shape, config: TrainConfig, backend: str) -> float:
 
 
 def _too_small(shape: flops.Shape, config: TrainConfig, backend: str, machine: Accelerator, limit: float) -> SetupError:
-    rank, fits = config.lora_r, False
-    while not fits and rank >= 2 * LEAST_RANK:
+    rank, fits, full = config.lora_r, False, config.method == "full"
+    while not fits and not full and rank >= 2 * LEAST_RANK:
         rank //= 2
         fits = least_gib(shape, replace(config, lora_r=rank), backend) <= limit
-    four = "a 4-bit base (backend='auto')" if config.backend == "compiled" else ""
+    four = "a 4-bit base (backend='auto')" if config.backend == "compiled" and not full else ""
     lower = f"lora_r={rank}, which fits" if fits else ""
-    ways = [way for way in (four, lower, "a smaller model", "another card (Colab: A100)") if way]
+    less = "method='lora'" if full else "train_embeddings=False" if config.train_embeddings else ""
+    ways = [way for way in (less, four, lower, "a smaller model", "another card (Colab: A100)") if way]
     bits = 4 if config.load_in_4bit else 16
+    asked = "method='full'" if full else f"lora_r={config.lora_r}"
     return SetupError(
-        f"{config.model} with lora_r={config.lora_r} and max_length={config.max_length} needs "
+        f"{config.model} with {asked} and max_length={config.max_length} needs "
         f"{least_gib(shape, config, backend) + CONTEXT_GIB:.1f} GiB at the least ({bits}-bit "
         f"base, {backend}, one row at a time, recomputing, CUDA's own {CONTEXT_GIB} GiB included). {machine.name} has "
         f"{machine.memory_gib:.1f} GiB, of which {max(0.0, limit) + CONTEXT_GIB:.1f} are planned with. "
@@ -177,19 +186,23 @@ def _too_small(shape: flops.Shape, config: TrainConfig, backend: str, machine: A
 
 def _reasons(
     config: TrainConfig,
+    backend: str,
     shape: flops.Shape,
     machine: Accelerator,
     rate: float | None,
     minutes: float | None,
     usd: float | None,
 ) -> Iterator[str]:
-    again = recomputed(config, shape.layers)
+    again = recomputed(config, shape.layers, backend)
     yield "The base is in 4 bits (QLoRA)." if config.load_in_4bit else "The base is in 16 bits, as it comes."
+    if whole.is_whole(config):
+        what = "All weights are" if config.method == "full" else "embed_tokens and lm_head are"
+        yield f"{what} trained as a copy in fp32, beside the base's own."
     yield f"{again} of {shape.layers} layers are recomputed{', the fewest that fit' if again else ''}."
     if config.optim == EXACT:
         yield "adamw_torch_fused: exact states, a third of adamw_8bit's time, and there is room for them."
     elif config.optim == SMALL:
-        yield "adamw_8bit: exact states would take 6 bytes more for each weight of the adapter."
+        yield "adamw_8bit: exact states would take 6 bytes more for each weight that is trained."
     rows, times = config.per_device_train_batch_size, config.gradient_accumulation_steps
     several = f"has {rows * times} rows of {config.max_length:,} tokens, {rows} at a time"
     yield f"An optimizer step {several if rows * times > 1 else f'is one row of {config.max_length:,} tokens'}."
@@ -207,8 +220,8 @@ def smaller(config: TrainConfig, machine: Accelerator) -> tuple[TrainConfig, str
     """After the card ran out of memory: the next setting that needs less, and the sentence that says so.
 
     In this order, as far as each makes it smaller: a quarter more of the layers recomputed, until all are; a smaller
-    micro-batch, the effective batch kept; adamw_8bit; 4 bits; at last half the rank. The length stays: the data is cut
-    to it. None where nothing is left that saves half a percent, and without a GPU.
+    micro-batch, the effective batch kept; adamw_8bit; with LoRA 4 bits, and half the rank. The length stays: the data
+    is cut to it. None where nothing is left that saves half a percent, and without a GPU.
     """
     if machine.kind != "cuda":
         return None
@@ -223,7 +236,7 @@ def smaller(config: TrainConfig, machine: Accelerator) -> tuple[TrainConfig, str
 
 
 def _steps(config: TrainConfig, layers: int, backend: str) -> Iterator[tuple[TrainConfig, str]]:
-    again, quarter = recomputed(config, layers), -(-layers // 4)
+    again, quarter = recomputed(config, layers, backend), -(-layers // 4)
     for more in (layers,) if backend == "trl" else (*range(again + quarter, layers, quarter), layers):
         if more > again:
             name = "all" if more == layers else f"{more} of {layers}"
@@ -236,6 +249,8 @@ def _steps(config: TrainConfig, layers: int, backend: str) -> Iterator[tuple[Tra
         yield split, f"Take {few} of the {rows} rows at a time"
     if "8bit" not in config.optim:
         yield replace(config, optim=SMALL), "Keep the optimizer's states in 8 bits (adamw_8bit)"
+    if config.method == "full":
+        return
     if not config.load_in_4bit and config.backend != "compiled":
         yield replace(config, load_in_4bit=True), "Load the base in 4 bits (QLoRA)"
     if config.lora_r >= 2 * LEAST_RANK:

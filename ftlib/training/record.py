@@ -23,9 +23,13 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "u
 
 
 def resolved_settings(trainer: Any) -> dict[str, Any]:
-    """The settings as trainer and model hold them, not as they were asked for."""
+    """The settings as trainer and model hold them, not as they were asked for; of a trainer that has trained."""
+    from peft.utils import ModulesToSaveWrapper
+
     model, args = trainer.model, trainer.args
     lora = model.peft_config["default"]
+    copied = [name for name, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)]
+    full = not any("lora_" in name for name, _ in model.named_parameters())
     names = (
         "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm num_train_epochs max_steps "
         "per_device_train_batch_size gradient_accumulation_steps optim adam_beta1 adam_beta2 adam_epsilon bf16 fp16 "
@@ -35,9 +39,13 @@ def resolved_settings(trainer: Any) -> dict[str, Any]:
     values = {name: getattr(args, name) for name in names}
     return {
         **{name: getattr(value, "value", value) for name, value in values.items()},
-        "lora": {
-            k: plain(getattr(lora, k)) for k in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")
-        },
+        "method": "full" if full else "lora",
+        "lora": None
+        if full
+        else {k: plain(getattr(lora, k)) for k in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")},
+        "trained_whole": sorted({name.rpartition(".")[2] for name in copied}),
+        # Of each group; several where embedding and head have their own.
+        "peak_learning_rates": [g["initial_lr"] for g in trainer.optimizer.param_groups if g["params"]],
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "dtypes": {
             "trainable": sorted({str(p.dtype) for p in model.parameters() if p.requires_grad}),
@@ -57,7 +65,8 @@ def card_share(model: Any, config: TrainConfig, rows: Any, tokens_per_second: fl
         return {"model_flops_share": None, "hardware_flops_share": None}
     shape = flops.shape_of(model.config)
     context = flops.mean_context(lengths(rows))
-    works = flops.work(shape, config.lora_r, context, recomputed(config, shape.layers))
+    again = recomputed(config, shape.layers, model.ftlib_path["backend"])
+    works = flops.work_of(shape, config, context, again)
     return {
         name: round(tokens_per_second * work / peak, 4)
         for name, work in zip(("model_flops_share", "hardware_flops_share"), works, strict=True)
@@ -85,7 +94,7 @@ def save_run(folder: Path, trainer: Any, config: TrainConfig, mixture: Mixture, 
     """
     adapter = folder / "adapter"
     # The name that the user knows, not this machine's path. PEFT would look it up on the hub to see whether the
-    # embeddings were changed, which they never are here.
+    # embeddings got more rows, which they never do here; trained ones are saved in any case.
     trainer.model.peft_config["default"].base_model_name_or_path = config.model
     trainer.model.save_pretrained(adapter, save_embedding_layers=False)
     trainer.processing_class.save_pretrained(adapter)
@@ -114,16 +123,24 @@ def write_card(folder: Path, evaluation: Mapping[str, Any] | None = None) -> Non
     """
     settings, resolved = read_json(folder / "settings.json"), read_json(folder / "resolved.json")
     result, lora = resolved["result"], resolved["lora"]
+    method = "all weights, saved whole (modules_to_save)"
+    if lora:
+        method = f"LoRA on all seven projections, r = {lora['r']}, alpha = {lora['lora_alpha']}"
+        if resolved["trained_whole"]:
+            method += f"; {', '.join(resolved['trained_whole'])} whole"
+    rates = sorted(set(resolved["peak_learning_rates"]), reverse=True)
+    slower = f" (embedding and head {rates[-1]:g})" if len(rates) > 1 else ""
     shown = {
         "base": f"`{settings['model']}`",
-        "adapter": f"LoRA on all seven projections, r = {lora['r']}, alpha = {lora['lora_alpha']}",
-        "learning rate": f"{settings['learning_rate']:g}, {settings['lr_scheduler_type']}",
+        "method": method,
+        "learning rate": f"{settings['learning_rate']:g}{slower}, {settings['lr_scheduler_type']}",
         "length": f"{settings['max_length']:,} tokens",
         "trained on": f"{result['tokens']:,} tokens in {result['steps']:,} steps, {result['seconds']:,.0f} s",
         "seed": settings["seed"],
         "backend": resolved["path"]["backend"],
     }
-    lines = ["---", "library_name: peft", "tags:", "- lora", "- ftlib", "---", "", f"# {folder.name}", ""]
+    tags = [*(["- lora"] if lora else []), "- ftlib"]
+    lines = ["---", "library_name: peft", "tags:", *tags, "---", "", f"# {folder.name}", ""]
     lines += ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in shown.items()), ""]
     if losses := loss_table(result):
         lines += ["Held-out losses, in nats a token:", ""]
