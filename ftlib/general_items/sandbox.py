@@ -19,15 +19,14 @@ from typing import Any
 LONGEST = 10_000  # characters of a value
 
 _ALLOWED = frozenset(
-    "compile exec marshal.load marshal.loads marshal.dumps object.__getattr__ code.__new__ function.__new__ "
-    "sys._getframe sys._getframemodulename sys.excepthook sys.unraisablehook sys.set_asyncgen_hooks_firstiter "
-    "sys.set_asyncgen_hooks_finalizer builtins.id builtins.input builtins.input/result time.sleep array.__new__ "
-    "pickle.find_class cpython._PySys_ClearAuditHooks cpython.run_stdin".split()
+    "compile exec marshal.load marshal.loads marshal.dumps object.__getattr__ object.__setattr__ code.__new__ "
+    "function.__new__ sys._getframe sys._getframemodulename sys.excepthook sys.unraisablehook builtins.id "
+    "builtins.input builtins.input/result time.sleep array.__new__ pickle.find_class".split()
 )
 # They can start a process, reach the network or write memory, some of them without an event of their own.
 _NO_IMPORT = frozenset(
-    "socket _socket subprocess _posixsubprocess multiprocessing _multiprocessing ctypes _ctypes cffi pty mmap signal "
-    "_winapi msvcrt nt winreg _testcapi _testinternalcapi _xxsubinterpreters _interpreters".split()
+    "socket _socket subprocess _posixsubprocess multiprocessing _multiprocessing ctypes _ctypes cffi pty mmap "
+    "_testcapi _testinternalcapi _xxsubinterpreters _interpreters".split()
 )
 
 
@@ -65,24 +64,25 @@ def _limit(limits: dict[str, int]) -> None:
 
 def _guard(channel: int) -> None:
     """Ends the process at what is not allowed. What the hook reads is bound here: no name of it can be replaced."""
-    library = tuple(os.path.join(path, "") for path in sys.path) + tuple(sys.path)
+    library = tuple(filter(None, sys.path))
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    allowed, no_import, kind, text, write, leave = _ALLOWED, _NO_IMPORT, type, str, os.write, os._exit
+    allowed, no_import, outside = _ALLOWED, _NO_IMPORT, ("/", "\\", ":", "..")
+    kind, text, find, write, leave = type, str, any, os.write, os._exit
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         # A subclass of str could run code of its own in here, and see this frame.
         if kind(event) is text and event in allowed:
             return
-        name = args[0] if args else None
+        name: Any = args[0] if args else None
         if kind(name) is text and kind(event) is text:
             if event == "import" and name.partition(".")[0] not in no_import:
                 return
             # The standard library to read, without what is installed (ftlib's own items, too) ...
-            in_library = name.startswith(library) and ".." not in name and "-packages" not in name
-            if in_library and (event == "os.listdir" or (event == "open" and not args[2] & writing)):
+            reads = event == "os.listdir" or (event == "open" and not args[2] & writing)
+            if reads and name.startswith(library) and ".." not in name and "-packages" not in name:
                 return
             # ... and plain names, in the folder of its own that it can't leave.
-            if event == "open" and "/" not in name and "\\" not in name and ":" not in name:
+            if event == "open" and not find(sign in name for sign in outside):
                 return
         write(channel, f"('refused', {event!r})".encode())
         leave(1)
