@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import re
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -134,9 +135,11 @@ def test_python_is_right_by_its_values():
     assert "add(0) did not raise ValueError" in python_fault(
         "def add(x): return x", "add", ["add(0) raises ValueError"]
     )
+    assert "did not raise" in python_fault("def add(x): raise TypeError", "add", ["add(0) raises ValueError"])
     raising = "def add(x):\n    raise UnicodeError"
     assert python_fault(raising, "add", ["add(0) raises ValueError"]) == ""  # a subclass, as `except` takes it
-    assert "raises" in python_fault(raising, "add", ["add(0) == 0"])
+    assert python_fault(raising, "add", ["add(0) == 0"]) == "add(0) is not 0, but raises UnicodeError"
+    assert python_fault(ADD + "raise SystemExit(0)", "add", ASSERTS) == "error: SystemExit: 0"
 
 
 def test_values_that_python_holds_for_equal_are_equal():
@@ -167,7 +170,7 @@ FORGED = {
     "says so itself": "class Five(int):\n    def __repr__(self): return '5'\ndef add(a, b): return Five(1)",
     "replaces builtins": "import builtins\nbuiltins.repr = builtins.print = lambda *a: '5'\ndef add(a, b): return 1",
     "writes to the channel": "import os\nos.write(3, b\"('values', [('value', '1')] * 3)\")\nos._exit(0)",
-    "writes other values": "import os\nos.write(3, b\"('values', [('value', '1')])\")\nos._exit(0)",
+    "writes other values": "import os\nos.write(3, b\"('values', [('value', '5')])\")\nos._exit(0)",
     "writes nonsense": "import os\nos.write(3, b'(' * 5000)\nos._exit(0)",
 }
 
@@ -271,6 +274,15 @@ def test_time_memory_and_output_are_bounded(what, monkeypatch):
     assert time.monotonic() - began < 4
 
 
+@pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="limits of resource")
+def test_memory_and_files_end_at_their_limits_and_not_by_time():
+    assert python_fault("kept = bytearray(2 << 30)", "add", ASSERTS).startswith("error: MemoryError")
+    assert python_fault(ADD + "kept = bytearray(500 << 20)", "add", ASSERTS) == ""  # Python itself has room
+    written = "with open('x', 'wb', buffering=0) as f: {}"
+    kept = [run_python(written.format(f"f.write(b'0' * {size}); f.write(b'0')"), CALLS[:0])[0] for size in (9, 2 << 20)]
+    assert kept == ["values", "error"]
+
+
 def test_much_output_is_no_fault_and_not_kept():
     assert python_fault("print('x' * 50_000_000)\n" + ADD, "add", ASSERTS) == ""
 
@@ -283,6 +295,8 @@ def test_many_answers_are_checked_side_by_side_in_their_order():
 
 INTERFACE = [{"what": "interface", "name": "User", "text": [r"email\?:string"]}]
 FUNCTION = [{"what": "function", "name": "add", "params": 2}]
+ADDS = [{"what": "function", "name": "add", "params": 2, "returns": ["number"]}]
+METHODS = [{"what": "class", "name": "Bag", "methods": ["put", "take"]}]
 
 
 @pytest.mark.parametrize(
@@ -309,6 +323,13 @@ FUNCTION = [{"what": "function", "name": "add", "params": 2}]
         ("const add = 5;", FUNCTION, "declares no"),
         ("class A { add(a: number, b: number) { return 1 } }", FUNCTION, "declares no"),
         ("def add(a, b):\n    return a + b", FUNCTION, "does not parse"),
+        ("function add(a: number, b: number): string { return '' }", ADDS, "lacks"),
+        ("function add(a: number, b: number): number { return a + b }", ADDS, ""),
+        ("function add(a: number, b: number) { return a + b }", ADDS, ""),
+        ("class Bag { private n = 0; put(): void { this.n++ }\n take = () => this.n; }", METHODS, ""),
+        ("abstract class Bag { abstract put(): void; take() { return 1 } }", METHODS, ""),
+        ("class Bag { constructor() { this.put = 1; this.take = function () {} } }", METHODS, "lacks"),
+        ("class Bag { put = 1; take = 2 }", METHODS, "lacks"),
         ("abstract class User { abstract x(): string }", [{"what": "class", "name": "User"}], ""),
         ("export enum User { A, B }", [{"what": "enum", "name": "User"}], ""),
     ],
@@ -343,7 +364,7 @@ RULES: list[tuple[dict[str, Any], list[str], list[str]]] = [
     ({"rule": "items", "n": 3}, ["a, b,c", "a, b, c."], ["a, b", "a,,b,c", "a,\nb, c"]),
     ({"rule": "items", "of": ["a", "b"], "by": ";"}, ["A; b"], ["b; a", "a, b", "a; b; c"]),
     ({"rule": "sequence", "of": ["7", "19"]}, ["7\n19", "1. 7\n2. 19", "7, 19"], ["19\n7", "7", "7\n19\n20"]),
-    ({"rule": "line_starts", "of": ["S", "U"]}, ["So\n\nUp"], ["So", "So\nso", "So\nUp\nUp"]),
+    ({"rule": "line_starts", "of": ["S", "U"]}, ["So\n\nUp", "```\nSo\nUp\n```"], ["So", "So\nso", "So\nUp\nUp"]),
     ({"rule": "tagged", "tag": "b", "text": "17"}, ["<b>17</b>", "<b> 17. </b>"], ["17", "So <b>17</b>", "<b>1</b>"]),
     ({"rule": "tagged", "tag": "b"}, ["<b>x</b>"], ["<b> </b>", "<b>x</b><b>y</b>"]),
     ({"rule": "fence"}, ["```\nx\n```"], ["x", "```\nx\n```\nmore", "```\n\n```"]),

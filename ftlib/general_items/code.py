@@ -67,7 +67,9 @@ def python_fault(answer: str, name: str, asserts: Sequence[str]) -> str:
         if how == "raised" and not (outcome == "raised" and wanted in text.split()):
             return f"{call} did not raise {wanted}"
         if how == "value" and not (outcome == "value" and _is_literal(text, wanted)):
-            return f"{call} is not {wanted!r}, but {'raises ' * (outcome == 'raised')}{text[:100]}"
+            return f"{call} is not {wanted!r}, but " + (
+                f"raises {text.split()[0]}" if outcome == "raised" else text[:100]
+            )
     return ""
 
 

@@ -58,6 +58,8 @@ def _line_count(answer: str, n: int) -> bool:
 
 
 def _sentences(answer: str, n: int) -> bool:
+    """Exactly n sentences, each with its mark at the end; they may be listed."""
+    answer = re.sub(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+", "", answer)
     return len(re.findall(r"[.!?]+[\"')\]]*(?=\s|$)", answer)) == n and answer[-1] in ".!?\"')"
 
 
@@ -126,8 +128,9 @@ def _sequence(answer: str, of: Sequence[str]) -> bool:
 
 
 def _line_starts(answer: str, of: Sequence[str]) -> bool:
-    """As many lines as there are texts, each beginning with its own."""
-    lines = _lines(answer)
+    """As many lines as there are texts, each beginning with its own; they may stand in one fence."""
+    fenced = _FENCED.fullmatch(answer)
+    lines = _lines(fenced[1] if fenced else answer)
     return len(lines) == len(of) and all(line.startswith(text) for line, text in zip(lines, of, strict=True))
 
 

@@ -32,8 +32,9 @@ def fault(answer: str, declares: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         declares: what (function: a const arrow, too, interface, type, class, enum, const) and name; optionally params
-            (their number, each with a type, and a body that is not empty) and text (patterns found in the declaration,
-            its spaces taken out and its quotes double).
+            (their number, each with a type, and a body that is not empty), returns (what the type of the result may be,
+            where one is written), methods (of a class) and text (patterns found in the declaration); spaces are taken
+            out and quotes double.
 
     Raises:
         SetupError: the parser is not installed.
@@ -78,21 +79,37 @@ def _declarations(root: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def _fits(node: Any, wanted: Mapping[str, Any]) -> bool:
-    source = re.sub(r"\s+", "", _text(node)).replace("'", '"')
-    if not all(re.search(pattern, source) for pattern in wanted.get("text", ())):
+    if not all(re.search(pattern, _bare(node)) for pattern in wanted.get("text", ())):
+        return False
+    if "methods" in wanted and not set(wanted["methods"]) <= set(_methods(node)):
         return False
     if "params" not in wanted:
         return True
     value = node.child_by_field_name("value") or node
     parameters = value.child_by_field_name("parameters")
     given = [] if parameters is None else [one for one in parameters.named_children if one.type != "comment"]
-    if parameters is None and value.child_by_field_name("parameter") is not None:  # x => ...
+    if parameters is None:  # x => ...
         given = [value.child_by_field_name("parameter")]
     body = value.child_by_field_name("body")
     written = body.type != "statement_block" or any(one.type != "comment" for one in body.named_children)
     # const f: (a: number) => number = (a) => ... has its types on the left.
     typed = node.child_by_field_name("type") is not None or all(one.child_by_field_name("type") for one in given)
-    return len(given) == wanted["params"] and typed and written
+    result = _bare(value.child_by_field_name("return_type")).removeprefix(":")
+    right = not result or result in wanted.get("returns", [result])
+    return len(given) == wanted["params"] and typed and written and right
+
+
+def _methods(node: Any) -> Iterator[str]:
+    """Names of a class's methods; those that hold a function, too."""
+    for one in node.child_by_field_name("body").named_children:
+        value = one.child_by_field_name("value")
+        held = value is not None and value.type in _FUNCTIONS
+        if one.type in ("method_definition", "abstract_method_signature") or held:
+            yield _text(one.child_by_field_name("name"))
+
+
+def _bare(node: Any) -> str:
+    return re.sub(r"\s+", "", _text(node)).replace("'", '"')
 
 
 def _text(node: Any) -> str:
