@@ -131,6 +131,8 @@ def test_python_is_right_by_its_values():
     assert python_fault(fenced(ADD), "add", ASSERTS) == ""
     assert python_fault(fenced("add = lambda a, b: a - b"), "add", ASSERTS).startswith("add(2, 3) is not 5, but -1")
     assert python_fault("I would add the numbers.", "add", ASSERTS).startswith("error: SyntaxError")
+    typed = "def add(a: int): return a"  # ftlib's own future imports are not the answer's
+    assert python_fault(typed, "add", ["str(add.__annotations__['a']) == \"<class 'int'>\""]) == ""
     assert "NameError" in python_fault(fenced("def plus(a, b):\n    return a + b"), "add", ASSERTS)
     assert "add(0) did not raise ValueError" in python_fault(
         "def add(x): return x", "add", ["add(0) raises ValueError"]
@@ -144,12 +146,12 @@ def test_python_is_right_by_its_values():
 
 def test_values_that_python_holds_for_equal_are_equal():
     answer = (
-        "from collections import *\nPoint = namedtuple('Point', 'x y')\n"
-        "found = [Counter('aa'), OrderedDict(a=2), Point(1, 2), frozenset({1}), {(1, 2): [None]}, deque([1])]\n"
+        "from collections import *\nimport enum\nKind = enum.IntEnum('Kind', 'A')\nPoint = namedtuple('Point', 'x y')\n"
+        "found = [Counter('aa'), OrderedDict(a=2), Point(1, 2), frozenset({1}), {(1, 2): [None]}, deque([1]), Kind.A]\n"
         "def f(n): return found[n]"
     )
     asserts = ["f(0) == {'a': 2}", "f(1) == {'a': 2}", "f(2) == (1, 2)", "f(3) == {1}", "f(4) == {(1, 2): [None]}"]
-    assert python_fault(answer, "f", asserts) == ""
+    assert python_fault(answer, "f", [*asserts, "f(6) == 1"]) == ""
     assert "f(2) is not [1, 2]" in python_fault(answer, "f", ["f(2) == [1, 2]"])
     assert "f(5) is not [1]" in python_fault(answer, "f", ["f(5) == [1]"])
 
@@ -157,7 +159,9 @@ def test_values_that_python_holds_for_equal_are_equal():
 def test_what_answers_hold_beside_the_function_is_no_fault():
     answer = (
         "from __future__ import annotations\nimport dataclasses, decimal, pathlib, re, statistics, typing, unittest\n"
-        "@dataclasses.dataclass\nclass Pair:\n    a: typing.ClassVar[int] = 1\n" + ADD + "print('5' * 10)\n"
+        "@dataclasses.dataclass\nclass Pair:\n    a: typing.ClassVar[int] = 1\n    b: int = 2\n"
+        + ADD
+        + "print('5' * 10)\n"
         "if __name__ == '__main__':\n    input('a number: ')\n"
     )
     assert python_fault(fenced(answer), "add", ASSERTS) == ""
@@ -215,6 +219,9 @@ def outside(tmp_path):
         "the folder above": "open('../x', 'w')",
         "the items": f"open({str(items)!r})",
         "the users": "open('/etc/passwd')",
+        "what is installed": "import os\nopen(os.path.dirname(os.__file__) + '/site-packages/x')",
+        "the library to write": "import os\nopen(os.__file__, 'r+')",
+        "the folder above as such": "import os\nos.open('..', os.O_RDONLY)",
         "a removal": f"import os\nos.remove({str(tmp_path / 'kept')!r})",
         "a link": "import os\nos.symlink('/etc', 'etc')",
         "another folder": "import os\nos.chdir('/')",
@@ -225,8 +232,8 @@ def outside(tmp_path):
         "without type": "import builtins\nbuiltins.type = builtins.str = lambda *a: 1\nimport os\nos.fork()",
         "another list": "import sys\nf = sys._getframe()\nwhile f:\n    f.f_globals['_ALLOWED'] = {'os.fork'}\n"
         "    f = f.f_back\nimport os\nos.fork()",
-        "a str of its own": "import sys, os\nclass S(str):\n    def __hash__(self): return hash('exec')\n"
-        "    def __eq__(self, o): return True\nos.open(S('/etc/passwd'), 0)",
+        "a str of its own": "import os\nclass S(str):\n    def startswith(self, other): return True\n"
+        "    def __contains__(self, other): return False\nos.open(S('/etc/passwd'), 0)",
     }
 
 
@@ -330,6 +337,7 @@ METHODS = [{"what": "class", "name": "Bag", "methods": ["put", "take"]}]
         ("abstract class Bag { abstract put(): void; take() { return 1 } }", METHODS, ""),
         ("class Bag { constructor() { this.put = 1; this.take = function () {} } }", METHODS, "lacks"),
         ("class Bag { put = 1; take = 2 }", METHODS, "lacks"),
+        ("type Way = 'up' | \"down\";", [{"what": "type", "name": "Way", "text": ['"up"', '"down"']}], ""),
         ("abstract class User { abstract x(): string }", [{"what": "class", "name": "User"}], ""),
         ("export enum User { A, B }", [{"what": "enum", "name": "User"}], ""),
     ],
