@@ -288,6 +288,8 @@ def test_memory_and_files_end_at_their_limits_and_not_by_time():
     written = "with open('x', 'wb', buffering=0) as f: {}"
     kept = [run_python(written.format(f"f.write(b'0' * {size}); f.write(b'0')"), CALLS[:0])[0] for size in (9, 2 << 20)]
     assert kept == ["values", "error"]
+    assert run_python("x = 1\n" * 20_000, ["x"]) == ("error", "more than 50,000 characters")
+    assert run_python("x = 'x' * 20_000", ["x"]) == ("values", [("value", "...")])
 
 
 def test_much_output_is_no_fault_and_not_kept():
