@@ -50,15 +50,13 @@ def cluster_bootstrap(
     """95 % interval of sum(numerators) / sum(denominators), by drawing whole documents with replacement.
 
     Percentiles (Efron & Tibshirani 1993, ch. 13; Davison & Hinkley 1997, ch. 3.8), further out where documents are few
-    ("expanded", Hesterberg 2015): with 8 documents the plain ones held the truth in 88 of 100 sets, these in 94.
+    ("expanded", Hesterberg 2015): of 8, plain ones held the truth in 85 to 88 of 100 simulated sets, these in 91 to 94.
+    Fewer than FEWEST that weigh anything show nothing: (-inf, inf).
 
     Args:
         numerators: one number a row: its difference of scores, or of summed losses in nats.
         denominators: a row's weight, such as its tokens; None: all the same.
         seed: of the draws; rows in another order give the same interval.
-
-    Returns:
-        (-inf, inf) where fewer than FEWEST documents weigh anything.
     """
     import numpy as np
 
