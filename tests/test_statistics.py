@@ -111,8 +111,8 @@ def test_bootstrap_against_all_draws_of_eight_documents(weights):
     rows += [(3 * top, n, 3 * weight) for top, n, weight in rows]
     tops, clusters, cut = (list(column) for column in zip(*rows, strict=True))
     if weights is None:  # each row counts one, a document two
-        cut, exact = None, [value / 2 for value in exact]
-    assert cluster_bootstrap(tops, clusters, cut, rounds=100_000) == pytest.approx(exact, abs=0.05)
+        exact = [value / 2 for value in exact]
+    assert cluster_bootstrap(tops, clusters, cut if weights else None, rounds=100_000) == pytest.approx(exact, abs=0.05)
 
 
 def test_bootstrap_is_the_same_for_the_same_seed_and_in_any_order():
@@ -123,6 +123,20 @@ def test_bootstrap_is_the_same_for_the_same_seed_and_in_any_order():
     assert cluster_bootstrap(values[::-1], [str(c) for c in clusters[::-1]], weights[::-1]) == found
     assert cluster_bootstrap(values, clusters, weights, seed=1) != found
     assert cluster_bootstrap(values, clusters) != found
+    assert clustered_mean(values, clusters, weights, ANY, seed=1)["interval"] == cluster_bootstrap(
+        values, clusters, weights, seed=1
+    )
+
+
+def test_documents_without_weight_and_many_documents():
+    tops, weights = TOPS + [0.0] * 30, WEIGHTS + [0.0] * 30
+    assert cluster_bootstrap(tops, range(38), weights) == cluster_bootstrap(TOPS, range(8), WEIGHTS)
+    assert cluster_bootstrap(TOPS, range(8), [1.0] * 4 + [0.0] * 4) == ANY
+    low, high = cluster_bootstrap(TOPS, range(8), rounds=1)
+    assert low == high
+    # More than one pass: a million draws at once.
+    low, high = cluster_bootstrap([1.0, 0.0] * 1500, range(3000))
+    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.5 / 3000**0.5, 0.5 + 1.96 * 0.5 / 3000**0.5), abs=0.002)
 
 
 @pytest.mark.parametrize("documents", [12, 40])
@@ -185,9 +199,9 @@ def test_few_that_differ_are_no_proof_that_none_do():
         plain.append(covers(cluster_bootstrap(values, clusters, rounds=200), -0.02))
         wider.append(covers(clustered_mean(values, clusters)["interval"], -0.02))
     assert share(plain) < 0.8 and share(wider) >= 0.93
-    # Where documents are alike within, n is what they are worth.
-    split = [float(n < 30) for n in range(300)]
-    assert clustered_mean(split, [n // 30 for n in range(300)], bounds=RATE)["interval"][0] == 0.0
+    # One document in ten gained, each of its thirty rows: they are worth ten rows. Wilson's end of 0 in 10 is 0.2775.
+    one = [float(n < 30) for n in range(300)]
+    assert clustered_mean(one, [n // 30 for n in range(300)])["interval"][0] == pytest.approx(0.1 - 0.2775, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -272,10 +286,10 @@ def test_seeds_cover_the_truth_and_are_no_questions():
 
 def test_noise_by_hand():
     first = [("a", True), ("b", False), ("c", True), ("d", True)]
-    second = [("a", True), ("x", True), ("y", True), ("z", 0.5)]
+    second = [("a", True), ("x", 0.5), ("y", True), ("z", False)]
     assert statistics.noise_floor(first, second) == {
         "n": 4,
-        "mean": 0.125,
+        "mean": -0.125,
         "answers_differ": 0.75,
         "gained": 1,
         "lost": 1,
@@ -288,6 +302,7 @@ def test_noise_by_hand():
     # A hundred answers without a change: no more than 3.7 % of them flip, which moves a hundred by 3.8 points.
     still = statistics.noise_floor([("a", True)] * 100, [("a", True)] * 100)
     assert statistics.within_noise(still, 100) == pytest.approx(1.96 * math.sqrt(0.03699 / 100), abs=1e-4)
+    assert statistics.within_noise(still, 400) == pytest.approx(statistics.within_noise(still, 100) / 2)
     with pytest.raises(ValueError):
         statistics.noise_floor(first, second[:3])
 
@@ -336,12 +351,12 @@ def test_detectable_is_found_by_the_exact_test_in_80_percent(count, discordance)
 
 def test_detectable_in_shared_documents():
     draw = np.random.default_rng(10)
-    effect = np.mean([statistics.design_effect(*paired(draw, 40, 6, 0.1, 0.2, 0.2)) for _ in range(200)])
+    effect = share(statistics.design_effect(*paired(draw, 40, 6, 0.1, 0.2, 0.2)) for _ in range(200))
     difference, naive = statistics.detectable(240, 0.3, 40, effect), statistics.detectable(240, 0.3)
 
     def power(truth):
         sets = (paired(draw, 40, 6, (0.3 - truth) / 2, (0.3 + truth) / 2, 0.2) for _ in range(800))
-        return share(cluster_bootstrap(*one, rounds=1000)[0] > 0 for one in sets)
+        return share(cluster_bootstrap(values, clusters)[0] > 0 for values, clusters in sets)
 
     assert 0.75 <= power(difference) <= 0.88
     assert power(naive) < 0.68
