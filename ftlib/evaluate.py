@@ -10,6 +10,7 @@ from typing import Any
 
 from ftlib import metrics, runtime, sample
 from ftlib.inference import ARMS, arm, generate, held_out, token_loss
+from ftlib.statistics import paired_bootstrap, wilson
 from ftlib.synth import questions_path
 from ftlib.workspace import Workspace, read_jsonl, require
 
@@ -194,10 +195,10 @@ def summarise(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         sets[kind] = {"n": len(rows), "documents": len({_group(row) for row in rows})}
         for name in ARMS:
             hits = sum(row[name]["correct"] for row in rows)
-            sets[kind][name] = {"correct": hits, "rate": hits / len(rows), "interval": metrics.wilson(hits, len(rows))}
+            sets[kind][name] = {"correct": hits, "rate": hits / len(rows), "interval": wilson(hits, len(rows))}
         sets[kind]["difference"] = {
             "rate": sets[kind]["tuned"]["rate"] - sets[kind]["base"]["rate"],
-            "interval": metrics.paired_bootstrap(rows, lambda r: r["tuned"]["correct"] - r["base"]["correct"], _group),
+            "interval": paired_bootstrap(rows, lambda r: r["tuned"]["correct"] - r["base"]["correct"], _group),
         }
     recall = [row for row in samples if "similarity" in row["tuned"]]
     means = {

@@ -1,12 +1,9 @@
-"""Scores of answers and their intervals; plain Python, no model in sight."""
+"""Scores of answers; plain Python, no model in sight."""
 
 from __future__ import annotations
 
-import math
-import random
 import re
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
@@ -68,38 +65,3 @@ def matched_prefix(answer: str, reference: str) -> int:
         if a != b:
             return index
     return min(len(answer), len(reference))
-
-
-def wilson(hits: float, count: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a rate (E. B. Wilson, 1927)."""
-    if not count:
-        return (0.0, 1.0)
-    z, p = 1.959964, hits / count
-    middle = p + z * z / (2 * count)
-    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    return (max(0.0, (middle - half) / (1 + z * z / count)), min(1.0, (middle + half) / (1 + z * z / count)))
-
-
-def paired_bootstrap(
-    rows: Sequence[Mapping[str, Any]],
-    value: Callable[[Mapping[str, Any]], float],
-    group: Callable[[Mapping[str, Any]], str],
-    rounds: int = 2000,
-) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `value`, by drawing whole groups (documents) with replacement.
-
-    Rows of one document rise and fall together; drawing rows alone would make the interval too narrow.
-    """
-    groups: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        groups[group(row)].append(value(row))
-    sums = [(sum(values), len(values)) for values in groups.values()]
-    if not sums:
-        return (0.0, 0.0)
-    draw = random.Random(0)
-    means = []
-    for _ in range(rounds):
-        picked = draw.choices(sums, k=len(sums))
-        means.append(sum(s for s, _ in picked) / sum(n for _, n in picked))
-    means.sort()
-    return (means[int(0.025 * rounds)], means[int(0.975 * rounds) - 1])

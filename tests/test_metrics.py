@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from ftlib import metrics
@@ -63,31 +61,3 @@ def test_recall_metrics():
     assert metrics.matched_prefix("abcx", "abcd") == 3
     assert metrics.matched_prefix("ab", "abcd") == 2
     assert metrics.matched_prefix("", "abcd") == 0
-
-
-def test_wilson_against_published_values():
-    # R: binom::binom.wilson(8, 10) and (0, 10)
-    assert metrics.wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
-    assert metrics.wilson(0, 10) == pytest.approx((0.0, 0.2775328), abs=1e-6)
-    assert metrics.wilson(0, 0) == (0.0, 1.0)
-
-
-def _interval(rows):
-    return metrics.paired_bootstrap(rows, lambda r: r["value"], lambda r: r["document"])
-
-
-def test_bootstrap_of_equal_arms_is_zero():
-    rows = [{"value": 0, "document": str(n)} for n in range(20)]
-    assert _interval(rows) == (0.0, 0.0)
-
-
-def test_bootstrap_covers_the_mean_and_widens_with_shared_documents():
-    draw = random.Random(1)
-    values = [draw.random() < 0.5 for _ in range(120)]
-    alone = [{"value": v, "document": str(n)} for n, v in enumerate(values)]
-    # The same values, but twelve rows of a document are all alike.
-    shared = [{"value": values[n // 12], "document": str(n // 12)} for n in range(120)]
-    low, high = _interval(alone)
-    assert low < sum(values) / 120 < high
-    wide = _interval(shared)
-    assert wide[1] - wide[0] > 2 * (high - low)
