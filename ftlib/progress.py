@@ -104,6 +104,10 @@ def note_totals(trainer: Any, count: TokenCount) -> None:
             self.tokens, self.seconds = before.get("tokens", 0), before.get("seconds", 0.0)
             self.began = time.perf_counter() - count.paused
 
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            # Where not every step is looked at, the last ones count too.
+            control.should_log |= state.global_step >= state.max_steps
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if "loss" in (logs or {}):
                 elapsed = round(self.seconds + time.perf_counter() - self.began - count.paused, 3)

@@ -95,9 +95,8 @@ def name_of(run) -> str:
 def test_memory_is_what_was_measured(run):
     predicted = total(SHAPES[run["model"]], settings_of(run), run["backend"])
     assert predicted == pytest.approx(run["peak_gib"], rel=0.06)
-    if not run.get("peak_too_high"):
-        # It errs on the safe side: a tenth of a GiB is what the measurement was rounded to.
-        assert predicted > run["peak_gib"] - 0.15
+    # It errs on the safe side: a tenth of a GiB is what the measurement was rounded to.
+    assert predicted > run["peak_gib"] - 0.15
 
 
 @pytest.mark.parametrize("run", [r for r in MEASURED["runs"] if r["tokens_per_second"]], ids=name_of)
@@ -320,9 +319,9 @@ def test_4_bits_where_16_do_not_fit(recipe):
 def test_unsloth_in_16_bits_before_4(recipe):
     """Where compiled blocks' inputs of recomputed layers are what does not fit."""
     long = replace(recipe, max_length=32768)
-    needs = [planner.least_gib(MISTRAL, replace(long, backend=name), name) for name in ("unsloth", "compiled")]
-    assert needs[0] + 0.5 < needs[1]
-    room = (sum(needs) / 2 + planner.CONTEXT_GIB) / (1 - MARGIN)
+    leasts = [planner.least_gib(MISTRAL, replace(long, backend=name), name) for name in ("unsloth", "compiled")]
+    assert leasts[0] + 0.5 < leasts[1]
+    room = (sum(leasts) / 2 + planner.CONTEXT_GIB) / (1 - MARGIN)
     plan = checked(long, Accelerator("cuda", "NVIDIA A100-X", room, 1, True))
     assert plan.backend == plan.config.backend == "unsloth" and not plan.config.load_in_4bit
 
@@ -376,9 +375,9 @@ def test_full_training_is_planned_in_16_bits_or_not_at_all(little, recipe):
         assert last.method == "full" and not last.load_in_4bit and "rank" not in told
     # With trained embeddings Unsloth, which keeps less, is no way out.
     long = replace(recipe, max_length=32768, train_embeddings=True)
-    needs = [planner.least_gib(MISTRAL, replace(long, backend=name), name) for name in ("unsloth", "compiled")]
-    between = Accelerator("cuda", "NVIDIA A100-X", (sum(needs) / 2 + planner.CONTEXT_GIB) / (1 - MARGIN), 1, True)
-    assert needs[0] + 0.1 < needs[1] and checked(long, between).backend == "trl"
+    leasts = [planner.least_gib(MISTRAL, replace(long, backend=name), name) for name in ("unsloth", "compiled")]
+    between = Accelerator("cuda", "NVIDIA A100-X", (sum(leasts) / 2 + planner.CONTEXT_GIB) / (1 - MARGIN), 1, True)
+    assert leasts[0] + 0.1 < leasts[1] and checked(long, between).backend == "trl"
     assert checked(replace(recipe, train_embeddings=True, lora_r=64), L4).backend == "trl"
     with pytest.raises(SetupError, match=r"Take train_embeddings=False, or lora_r="):
         planner.fit(replace(recipe, train_embeddings=True), L4)

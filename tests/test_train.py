@@ -313,11 +313,15 @@ def loaded(config):
     return load_model(config)
 
 
-def test_a_capped_run_counts_what_it_used(config, loaded, tmp_path):
-    """The loader is one batch ahead of the steps; that batch is not counted."""
+@pytest.mark.parametrize("looked_at", [1, 2, 10])
+def test_a_capped_run_counts_what_it_used(config, tmp_path, looked_at):
+    """The loader is one batch ahead of the steps; that batch is not counted. Steps between looks at the loss are."""
     rows = [{"input_ids": [n] * 10, "labels": [n] * 10, "source": "code"} for n in range(20, 36)]
     settings = replace(config, max_steps=3, gradient_accumulation_steps=2, save_steps=0)
-    result = train(build_trainer(loaded[0], loaded[1], rows, settings, tmp_path), settings, tmp_path)
+    model, tokenizer = load_model(settings)
+    trainer = build_trainer(model, tokenizer, rows, settings, tmp_path)
+    trainer.args.logging_steps = looked_at
+    result = train(trainer, settings, tmp_path)
     assert (result["steps"], result["tokens"]) == (3, 3 * 2 * 2 * 10)
 
 

@@ -28,8 +28,8 @@ OPTIMIZER_BYTES = {SMALL: 2 + 8 / 256, EXACT: 8.0}
 # keep more, rounded up. Mistral on compiled blocks keeps what is listed.
 ALLOWANCE = {"compiled": 1.04, "unsloth": 1.06, "trl": 1.0}
 # Share of the data sheet's operations that a step without its optimizer does. Fitted to the H100's measurements at
-# hidden size 4,096: compiled 0.51 to 0.55, Unsloth 0.51 to 0.55, TRL + PEFT 0.38. SmolLM2, with 576, reached 0.196,
-# which is the root's line between both. Other cards are taken to do the same share.
+# hidden size 4,096: compiled 0.51 to 0.55, Unsloth 0.51 to 0.55, TRL + PEFT 0.38. SmolLM2, with 576, reached 0.216,
+# to which the power of the size is fitted. Other cards are taken to do the same share.
 SHARE = {"compiled": 0.53, "unsloth": 0.525, "trl": 0.378}
 # H100, 1.34e9 adapter weights: 14 and 47 ms.
 OPTIMIZER_SECONDS = {SMALL: 0.047 / 1.342e9, EXACT: 0.014 / 1.342e9}
@@ -41,7 +41,7 @@ def recomputed(config: TrainConfig, layers: int, backend: str = "") -> int:
     return layers if asked < 0 or ("trl" in (config.backend, backend) and asked) else min(asked, layers)
 
 
-def _kept(shape: flops.Shape, config: TrainConfig, backend: str, graph: bool) -> tuple[float, float]:
+def _kept(shape: flops.Shape, config: TrainConfig, backend: str) -> tuple[float, float]:
     """Bytes that a layer keeps for its backward pass: a token's, and those of any number of tokens.
 
     Derived from what each path's operations save; Mistral 7B at r = 512 in states of a token (hidden x 2 bytes).
@@ -55,9 +55,6 @@ def _kept(shape: flops.Shape, config: TrainConfig, backend: str, graph: bool) ->
         # Inputs of the two norms 2, their results 2, q k v, attention's result 1, gate, up and their product 10.5, low:
         # 17.9, and 1.25 of copies; measured (60.1 - 37.5) / 20 layers + 1 = 19.1.
         numbers = 4 * h + qkv + a + 3 * f + low
-        # Where the step is one graph all batches take flex attention: SmolLM2's 5.2 GiB have its result once more,
-        # which Mistral's packed rows do not.
-        numbers += a if graph else 0
     elif backend == "unsloth":
         # As above without the product and low, which are computed again, nor copies: 13.5; measured
         # (50.7 - 36.5) / 16 layers = 14.2.
@@ -88,7 +85,7 @@ def memory(shape: flops.Shape, config: TrainConfig, backend: str) -> dict[str, f
     inner = layers * shape.layer_weights
     base = inner * (FOUR_BIT_BYTES if config.load_in_4bit else wide) + (shape.weights - inner) * wide
     state, one_gradient = wide * tokens * shape.hidden, 4 * adapter / layers
-    by_token, copies = _kept(shape, config, backend, graph)
+    by_token, copies = _kept(shape, config, backend)
     kept = by_token * tokens + copies
     # Unsloth moves the inputs of recomputed layers to the host, through two buffers (here counted in any case).
     given, buffers = (0, 2 * state) if backend == "unsloth" else (state, 0)
@@ -157,7 +154,7 @@ def seconds_per_token(
         row: tokens of a row of the batch in the mean: max_length where rows are packed.
     """
     _, hardware = flops.work_of(shape, config, context, recomputed(config, shape.layers, backend))
-    share = SHARE[backend] * min(1.0, shape.hidden / 4096) ** 0.5
+    share = SHARE[backend] * min(1.0, shape.hidden / 4096) ** 0.46
     step = config.per_device_train_batch_size * config.gradient_accumulation_steps * row
     # Its time goes with the memory's speed, which differs less between cards than the operations': the safe side.
     slower = (flops.peak_flops("H100") or peak) / peak
