@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ftlib import chat
+from ftlib import chat, runtime
 from ftlib.adapters import check_base
 from ftlib.audit import RAW_SOURCES
 from ftlib.errors import SetupError
@@ -39,7 +39,8 @@ def load_arms(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
 
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     on_gpu = torch.cuda.is_available()
-    dtype = torch.bfloat16 if on_gpu else torch.float32
+    # As wide as it was trained: cards without bf16 take fp16.
+    dtype = (torch.bfloat16 if runtime.accelerator().bf16 else torch.float16) if on_gpu else torch.float32
     try:
         base = AutoModelForCausalLM.from_pretrained(
             model_path(settings["model"]), dtype=dtype, device_map={"": torch.cuda.current_device()} if on_gpu else None

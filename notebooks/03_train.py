@@ -119,7 +119,8 @@ inputs = {"documents": space.documents, "chats": space.chats}
 if Path(mixing.general).expanduser().is_file():
     inputs["general"] = Path(mixing.general).expanduser()
 done = is_done(folder, settings=plan, inputs=inputs)
-print(f"{machine.name}: {config.model}, r = {config.lora_r}, {config.max_length:,} tokens, {config.backend}")
+trained = f"r = {config.lora_r}" if config.method == "lora" else "all weights"
+print(f"{machine.name}: {config.model}, {trained}, {config.max_length:,} tokens, {config.backend}")
 
 # %% [markdown]
 # ## Load the model, tokenise, mix

@@ -86,7 +86,7 @@ if not is_done(folder, settings=config, inputs=inputs):
         "project": read_manifest(space.chats)["project"],
         "run": run_name,
         "model": trained["model"],
-        "rank": trained["lora_r"],
+        "rank": trained["lora_r"] if trained.get("method", "lora") == "lora" else "all weights",
         "steps": run["counts"]["steps"],
         "machine": trained["machine"]["name"],
     }

@@ -191,6 +191,8 @@ def test_a_point_as_settings_of_the_trainer():
     assert (
         max(default_sweep(TRAIN).coarse["lora_r"]) < 100 and min(default_sweep(TRAIN).coarse["learning_rate"]) == 1e-4
     )
+    full = default_sweep(changed(TRAIN, {"method": "full"})).coarse
+    assert full.keys() == {"batch", "learning_rate"} and min(full["learning_rate"]) == 1e-5
 
 
 # --- a whole sweep ----------------------------------------------------------------------------------------------------
@@ -528,6 +530,10 @@ def test_what_is_swept_and_the_timeouts_may_change(space):
         ({"epochs": (0,)}, "all must be above 0"),
         ({"stale_after": 0.1}, "stale_after must be more than twice the heartbeat"),
         ({"train": changed(TRAIN, {"max_steps": 5})}, "max_steps=5: .*set it to 0"),
+        (
+            {"train": changed(TRAIN, {"method": "full"}), "coarse": {"alpha_ratio": (1,)}},
+            "alpha_ratio can't be swept: method='full' has none",
+        ),
         ({"mixture": MixtureConfig(all_data=True)}, "all_data=True leaves no validation loss"),
         ({"name": "../up"}, "'../up' can't be the name"),
     ],

@@ -67,10 +67,16 @@ class SweepConfig:
 
 
 def default_sweep(config: TrainConfig) -> SweepConfig:
-    """The recipe's grid; for the embedded model, one of its size: lower ranks and higher rates."""
+    """The recipe's grid; for the embedded model, one of its size: lower ranks and higher rates.
+
+    Full training has no rank, and a tenth of the rates (settings.TrainConfig.method).
+    """
+    grid: dict[str, Sequence[Any]] = dict(DEMO_GRID if config.model == DEMO else RECIPE_GRID)
+    if config.method == "full":
+        grid = {"batch": grid["batch"], "learning_rate": tuple(rate / 10 for rate in grid["learning_rate"])}
     if config.model != DEMO:
-        return SweepConfig()
-    return SweepConfig(coarse=dict(DEMO_GRID), trials=(8, 4), epochs=(0.5, 1.0))
+        return SweepConfig(coarse=grid)
+    return SweepConfig(coarse=grid, trials=(8, 4), epochs=(0.5, 1.0))
 
 
 def check_sweep(config: SweepConfig, train_config: TrainConfig, mixture_config: MixtureConfig) -> None:
@@ -87,6 +93,8 @@ def check_sweep(config: SweepConfig, train_config: TrainConfig, mixture_config: 
             "must be more than twice the heartbeat, and the timeout not negative."
         )
     for name, values in config.coarse.items():
+        if name in ("lora_r", "alpha_ratio") and train_config.method == "full" and "method" not in config.coarse:
+            raise SetupError(f"{name} can't be swept: method='full' has none. Take `default_sweep(config)`'s grid.")
         if name in NOT_SWEPT:
             raise SetupError(f"{name} can't be swept: {NOT_SWEPT[name]}.")
         if isinstance(values, str) or not values or len(set(values)) < len(values):
