@@ -1,6 +1,7 @@
 """The same data and seed through each backend: do the losses of the first steps agree with plain TRL's?
 
     python benchmarks/backend_losses.py WORKSPACE [--model demo] [--steps 50] [--set '{"lora_r": 64}'] [--out FILE]
+    python benchmarks/backend_losses.py WORKSPACE --backends trl,compiled --set '{"method": "full"}'
 
 WORKSPACE holds documents.jsonl and chats.jsonl, as `make run` leaves them. Each backend is a process of its own; plain
 TRL + PEFT is the reference. The last line is JSON: for each backend the largest relative difference of a step's loss.
@@ -18,7 +19,7 @@ from typing import Any
 
 from train import circumstances, environment
 
-BACKENDS = ("trl", "unsloth", "compiled")
+BACKENDS = "trl,unsloth,compiled"
 
 
 def losses(backend: str, workspace: str, model: str, steps: int, changes: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--set", default="{}", help="other settings, as JSON")
+    parser.add_argument("--backends", default=BACKENDS, help="the first is the reference")
     parser.add_argument("--backend", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -59,7 +61,7 @@ def main() -> None:
         print("RUN " + json.dumps(found))
         return
     runs = {}
-    for backend in BACKENDS:
+    for backend in options.backends.split(","):
         command = [sys.executable, __file__, options.workspace, "--model", options.model, "--set", options.set]
         command += ["--steps", str(options.steps), "--backend", backend]
         run = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
@@ -68,7 +70,7 @@ def main() -> None:
             sys.exit(f"{backend}: {(run.stderr or run.stdout)[-2000:]}")
         runs[backend] = json.loads(lines[-1][4:])
         print(json.dumps(runs[backend]), flush=True)
-    reference = runs["trl"]["losses"]
+    reference = next(iter(runs.values()))["losses"]
     differences = {name: difference(run["losses"], reference) for name, run in runs.items()}
     result = {"steps": len(reference), "largest_difference": differences, **circumstances()}
     if options.out:
