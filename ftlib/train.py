@@ -45,9 +45,6 @@ __all__ = [
     "train",
 ]
 
-# Parts of a model that not every batch goes through.
-SOMETIMES = ("expert", "vision", "visual", "audio")
-
 
 def load_model(config: TrainConfig) -> tuple[Any, Any]:
     """Load the base, put a fresh adapter on it, and return it with ftlib's tokenizer.
@@ -120,11 +117,7 @@ def build_trainer(
         "data_seed": config.seed,
         # With several processes, a label counts the same in whichever's batch it is.
         "average_tokens_across_devices": True,
-        # To look for weights without a gradient takes time; of a dense model's adapter all have one in each step.
-        "ddp_find_unused_parameters": any(
-            weight.requires_grad and any(part in name for part in SOMETIMES)
-            for name, weight in model.named_parameters()
-        ),
+        "ddp_find_unused_parameters": processes.may_lack_gradients(model),
         "ddp_broadcast_buffers": False,
         # Without packing, rows of like length share a batch, so that little of it is padding.
         "train_sampling_strategy": "sequential" if in_order else sampling,
@@ -147,8 +140,7 @@ def build_trainer(
         **wanted,
     )
     if not on_gpu:
-        # Several processes have "cpu:0" else, for which torch can't load a checkpoint.
-        vars(arguments)["_setup_devices"] = torch.device("cpu")
+        processes.take_cpu(arguments)
     dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
     names = ("input_ids", "labels", "seq_lengths")
     dataset = dataset.select_columns([name for name in names if name in dataset.column_names])

@@ -10,7 +10,7 @@ from types import MethodType, SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_packing import CONFIG, check_step, load_strong, make_mixture, rows_of
+from test_packing import CONFIG, check_step, load_strong, make_mixture, real_step, rows_of
 
 from ftlib.audit import RAW_SOURCES
 from ftlib.errors import SetupError
@@ -212,33 +212,18 @@ def test_an_adapter_that_is_off_is_off(loaded):
 @pytest.mark.parametrize("order", ["mixed", "raw_then_chat"])
 def test_a_step_is_the_step_on_its_rows(config, loaded, mixture, tmp_path, order, layers):
     """Loss and gradients of a real step of two batches, against the rows one by one, each token weighing the same."""
-    from transformers import TrainerCallback
-
     step_config = replace(config, gradient_accumulation_steps=2, max_steps=1, max_grad_norm=1e9, learning_rate=1e-12)
     # Two of these at least fit into a packed row.
     short = [number for number, (_, ids, _) in enumerate(rows_of(mixture)) if len(ids) <= 48]
     trainer = build_trainer(loaded[0], loaded[1], mixture.train.select(short), step_config, tmp_path, order)
     for number, layer in enumerate(loaded[0].get_base_model().model.layers):
         layer.gradient_checkpointing = layers < 0 or number < layers
-    model, step = trainer.model, trainer.training_step
-    seen, gradients, checkpointed = [], {}, []
-
-    class Keep(TrainerCallback):
-        def on_pre_optimizer_step(self, args, state, control, **_):
-            gradients.update({name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None})
-
-    def stepping(model, batch, *more):
-        seen.append({name: values.clone() for name, values in batch.items()})
-        return step(model, batch, *more)
-
-    trainer.training_step = stepping
-    trainer.add_callback(Keep())
-    trainer.train()
-    for layer in model.get_base_model().model.layers:
+    seen, gradients = real_step(trainer)
+    checkpointed = []
+    for layer in trainer.model.get_base_model().model.layers:
         checkpointed.append(layer.gradient_checkpointing)
         layer.gradient_checkpointing = False
     assert sum(checkpointed) == (2 if layers < 0 else layers)
-    model.zero_grad()
 
     rows = [row for batch in seen for row in documents(batch)]
     assert any("starts" in batch for batch in seen) and len(rows) > 4

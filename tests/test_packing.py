@@ -282,6 +282,28 @@ def test_a_packed_row_is_read_as_if_alone(packed_batch):
         assert (together[piece] - alone).abs().max() < 1e-5
 
 
+def real_step(trainer):
+    """The batches of the one real step that a trainer does, and the gradients that the optimizer got."""
+    from transformers import TrainerCallback
+
+    model, step = trainer.model, trainer.training_step
+    batches, gradients = [], {}
+
+    class Keep(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, **_):
+            gradients.update({name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None})
+
+    def stepping(model, batch, *more):
+        batches.append({name: values.clone() for name, values in batch.items()})
+        return step(model, batch, *more)
+
+    trainer.training_step = stepping
+    trainer.add_callback(Keep())
+    trainer.train()
+    model.zero_grad()
+    return batches, gradients
+
+
 def check_step(trainer, rows, gradients, trained: int = 2 * 7 * 2) -> None:
     """The trainer's first loss and these gradients are those of the rows one by one, each token weighing the same."""
     import torch
@@ -306,8 +328,6 @@ def check_step(trainer, rows, gradients, trained: int = 2 * 7 * 2) -> None:
 @pytest.mark.parametrize(("order", "checkpointing"), [("mixed", False), ("mixed", True), ("raw_then_chat", False)])
 def test_a_step_on_a_batch_is_the_step_on_its_rows(config, loaded, mixture, tmp_path, order, checkpointing):
     """Loss and gradients of a real step of two batches, against the rows one by one, each token weighing the same."""
-    from transformers import TrainerCallback
-
     settings = replace(
         config,
         checkpoint_layers=-1 if checkpointing else 0,
@@ -319,23 +339,9 @@ def test_a_step_on_a_batch_is_the_step_on_its_rows(config, loaded, mixture, tmp_
     # Two of these at least fit into a packed row.
     short = [number for number, (_, ids, _) in enumerate(rows_of(mixture)) if len(ids) <= 48]
     trainer = build_trainer(loaded[0], loaded[1], mixture.train.select(short), settings, tmp_path, order)
-    model, step = trainer.model, trainer.training_step
-    batches, gradients = [], {}
-
-    class Keep(TrainerCallback):
-        def on_pre_optimizer_step(self, args, state, control, **_):
-            gradients.update({name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None})
-
-    def stepping(model, batch, *more):
-        assert model.is_gradient_checkpointing == checkpointing
-        batches.append({name: values.clone() for name, values in batch.items()})
-        return step(model, batch, *more)
-
-    trainer.training_step = stepping
-    trainer.add_callback(Keep())
-    trainer.train()
-    model.gradient_checkpointing_disable()
-    model.zero_grad()
+    batches, gradients = real_step(trainer)
+    assert trainer.model.is_gradient_checkpointing == checkpointing
+    trainer.model.gradient_checkpointing_disable()
 
     rows = [row for batch in batches for row in sequences(batch)]
     if order == "mixed":

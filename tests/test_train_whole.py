@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from test_compiled import documents
 from test_packing import CONFIG as PACKED
-from test_packing import check_step, sequences
+from test_packing import check_step, real_step, sequences
 from test_train import CONFIG, Stopped, adapter, load
 from test_train_run import held_out_mixture
 
@@ -186,27 +186,10 @@ def test_scaled_is_base_and_a_share_of_what_was_learned(models, name):
 
 def a_step(config, folder):
     """A trainer after one real step from a model that is not its base any more, the step's batches and gradients."""
-    from transformers import TrainerCallback
-
     model, tokenizer = load_model(config)
     shake(model)
     trainer = build_trainer(model, tokenizer, make_rows(30), config, folder)
-    step = trainer.training_step
-    seen, gradients = [], {}
-
-    class Keep(TrainerCallback):
-        def on_pre_optimizer_step(self, args, state, control, **_):
-            gradients.update({name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None})
-
-    def stepping(model, batch, *more):
-        seen.append({name: values.clone() for name, values in batch.items()})
-        return step(model, batch, *more)
-
-    trainer.training_step = stepping
-    trainer.add_callback(Keep())
-    trainer.train()
-    model.zero_grad()
-    return trainer, seen, gradients
+    return trainer, *real_step(trainer)
 
 
 @KINDS

@@ -19,6 +19,9 @@ from ftlib import runtime
 from ftlib.chunking import IGNORE
 from ftlib.errors import SetupError
 
+# Parts of a model that not every batch goes through.
+SOMETIMES = ("expert", "vision", "visual", "audio")
+
 
 def take_card() -> None:
     """Make the card of this process's rank the current one, before anything is put on the first.
@@ -34,6 +37,24 @@ def take_card() -> None:
     if rank >= cards:
         raise SetupError(f"There are more processes than cards: set --nproc-per-node to {cards} at most.")
     torch.cuda.set_device(rank)
+
+
+def take_cpu(arguments: Any) -> None:
+    """Have a trainer without a GPU call its device "cpu": that of several processes is "cpu:0", a checkpoint of which
+    torch can't load."""
+    import torch
+
+    vars(arguments)["_setup_devices"] = torch.device("cpu")
+
+
+def may_lack_gradients(model: Any) -> bool:
+    """Whether a step may leave trained weights without a gradient, for which DDP must look, at a cost.
+
+    Of a dense model's adapter all have one in each step.
+    """
+    return any(
+        weight.requires_grad and any(part in name for part in SOMETIMES) for name, weight in model.named_parameters()
+    )
 
 
 def share_rows(trainer: Any) -> None:
