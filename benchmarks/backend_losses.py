@@ -40,7 +40,7 @@ def losses(backend: str, workspace: str, model: str, steps: int, changes: dict[s
     folder = Path(tempfile.mkdtemp())
     trainer = build_trainer(loaded, tokenizer, mixture.train, config, folder)
     # Of every step: where a step is one CUDA graph, the usual is every tenth.
-    trainer.args.logging_steps = trainer.state.logging_steps = 1
+    trainer.args.logging_steps = 1
     result = train(trainer, config, folder)
     found = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {"backend": backend, "losses": found, "path": loaded.ftlib_path, **result}

@@ -73,10 +73,9 @@ def plain(name, model=None):
     if model is not None:
         mine = dict(base.named_parameters(remove_duplicate=False))
         with torch.no_grad():
-            for path, wrapper in model.get_base_model().named_modules():
-                if wrapper in list(whole.wrappers(model)):
-                    for part, weight in wrapper.modules_to_save["default"].named_parameters():
-                        mine[f"{path}.{part}"].copy_(weight)
+            for path, wrapper in whole.wrappers(model.get_base_model()).items():
+                for part, weight in wrapper.modules_to_save["default"].named_parameters():
+                    mine[f"{path}.{part}"].copy_(weight)
     return base
 
 
@@ -214,7 +213,7 @@ def test_a_step_is_the_step_on_its_rows(models, kind, backend, name, tmp_path):
     again = [layer.gradient_checkpointing for layer in trainer.model.get_base_model().model.layers]
     assert again == [name == "tied"] * 2
     trainer.model.gradient_checkpointing_disable()
-    for wrapper in whole.wrappers(trainer.model):
+    for wrapper in whole.wrappers(trainer.model).values():
         wrapper.forward = MethodType(type(wrapper).forward, wrapper)
     read = documents if backend == "compiled" else sequences
     rows = [row for batch in seen for row in read(batch)]
@@ -472,7 +471,12 @@ def test_wrong_settings(change, reason):
 
 
 def test_full_training_ignores_what_is_loras():
-    check_config(replace(CONFIG, **FULL, backend="compiled", lora_r=0, lora_dropout=0.5))
+    loras = {"backend": "compiled", "lora_r": 0, "lora_dropout": 0.5}
+    check_config(changed(CONFIG, FULL | loras))
+    with pytest.raises(SetupError, match="lora_r=0"):
+        check_config(changed(CONFIG, loras))
+    with pytest.raises(SetupError, match="neither 4-bit weights nor dropout"):
+        check_config(changed(CONFIG, loras | {"lora_r": 8}))
 
 
 def test_a_large_model_is_not_trained_in_full(tiny_model, tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ftlib import runtime
 from ftlib.progress import curves
 from ftlib.rows import lengths
-from ftlib.training import flops
+from ftlib.training import flops, whole
 from ftlib.training.estimates import recomputed
 from ftlib.workspace import installed, plain, read_json, write_json, write_jsonl
 
@@ -24,11 +24,8 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "u
 
 def resolved_settings(trainer: Any) -> dict[str, Any]:
     """The settings as trainer and model hold them, not as they were asked for; of a trainer that has trained."""
-    from peft.utils import ModulesToSaveWrapper
-
     model, args = trainer.model, trainer.args
     lora = model.peft_config["default"]
-    copied = [name for name, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)]
     full = not any("lora_" in name for name, _ in model.named_parameters())
     names = (
         "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm num_train_epochs max_steps "
@@ -43,7 +40,7 @@ def resolved_settings(trainer: Any) -> dict[str, Any]:
         "lora": None
         if full
         else {k: plain(getattr(lora, k)) for k in ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules")},
-        "trained_whole": sorted({name.rpartition(".")[2] for name in copied}),
+        "trained_whole": sorted({name.rpartition(".")[2] for name in whole.wrappers(model)}),
         # Of each group; several where embedding and head have their own.
         "peak_learning_rates": [g["initial_lr"] for g in trainer.optimizer.param_groups if g["params"]],
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),

@@ -59,7 +59,7 @@ def prepare(model: Any, config: TrainConfig) -> None:
     Raises:
         SetupError: method='full', and the model has weights that would not be trained, or be there twice.
     """
-    for wrapper in wrappers(model):
+    for wrapper in wrappers(model).values():
         wrapper.ftlib_dtype = next(wrapper.original_module.parameters()).dtype
         wrapper.forward = MethodType(_forward, wrapper)
     widen(model)
@@ -72,11 +72,11 @@ def prepare(model: Any, config: TrainConfig) -> None:
         )
 
 
-def wrappers(model: Any) -> Iterator[Any]:
-    """The modules that hold a trained copy beside the base's own."""
+def wrappers(model: Any) -> dict[str, Any]:
+    """The modules that hold a trained copy beside the base's own, by their names."""
     from peft.utils import ModulesToSaveWrapper
 
-    return (module for module in model.modules() if isinstance(module, ModulesToSaveWrapper))
+    return {name: module for name, module in model.named_modules() if isinstance(module, ModulesToSaveWrapper)}
 
 
 def widen(model: Any) -> None:
@@ -105,7 +105,7 @@ def _forward(self: Any, x: Any, *args: Any, **more: Any) -> Any:
 def _pairs(model: Any) -> Iterator[tuple[Any, Any]]:
     """Each weight that is trained whole, once, and the base's own."""
     seen = set()
-    for wrapper in wrappers(model):
+    for wrapper in wrappers(model).values():
         originals = dict(wrapper.original_module.named_parameters())
         for name, weight in wrapper.modules_to_save["default"].named_parameters():
             if id(weight) not in seen:
