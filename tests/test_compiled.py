@@ -4,10 +4,13 @@ On a GPU the same is measured with flex attention, compiled blocks and CUDA grap
 (benchmarks/results/compiled_blocks_h100.json).
 """
 
+import sys
 from dataclasses import replace
-from types import MethodType, SimpleNamespace
+from types import MethodType, ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_packing import CONFIG, check_step, load_strong, make_mixture, real_step, rows_of
@@ -265,3 +268,28 @@ def test_models_it_does_not_know_are_refused(config, tiny_model, tmp_path):
     GPT2Config().save_pretrained(tmp_path)
     with pytest.raises(SetupError, match=r"backend='compiled' can't train .*gpt2.*Set backend='unsloth'"):
         load_model(replace(config, model=str(tmp_path)))
+
+
+@pytest.mark.parametrize("paged", [False, True])
+def test_an_8_bit_step_waits_for_the_card_only_where_states_are_paged(monkeypatch, paged):
+    """Of bitsandbytes, which needs a GPU, the shape alone: a step that waits after each weight."""
+    module: Any = ModuleType("bitsandbytes.optim.optimizer")
+    waited: list[int] = []
+    module.sync_gpu = waited.append
+
+    def step(self):
+        for weight in range(3):
+            module.sync_gpu(weight)
+
+    optimizer = type("AdamW", (), {"__module__": module.__name__, "is_paged": paged, "step": step})()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "the default one")
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda: "the default one")
+    compiled._without_waiting(optimizer)
+    optimizer.step()
+    assert waited == ([0, 1, 2] if paged else [])
+    assert optimizer.step.__func__  # what a schedule wraps
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "another")
+    optimizer.step()
+    assert waited[-3:] == [0, 1, 2]  # on another stream, and whoever else steps: as it was
+    assert module.sync_gpu.__self__ is waited

@@ -200,7 +200,7 @@ def _reasons(
         yield f"{what} trained as a copy in fp32, beside the base's own."
     yield f"{again} of {shape.layers} layers are recomputed{', the fewest that fit' if again else ''}."
     if config.optim == EXACT:
-        yield "adamw_torch_fused: exact states, a third of adamw_8bit's time, and there is room for them."
+        yield "adamw_torch_fused: exact states, half of adamw_8bit's time, and there is room for them."
     elif config.optim == SMALL:
         yield "adamw_8bit: exact states would take 6 bytes more for each weight that is trained."
     rows, times = config.per_device_train_batch_size, config.gradient_accumulation_steps
