@@ -185,6 +185,7 @@ def decode(
     pick = functools.partial(_pick, stops=set(stops), sampling=sampling, logprobs=logprobs)
     open_rows = {row.number: row for row in rows}
     waiting, pool = _queue(rows), None
+    told = 0
     # The total is what is still possible: it shrinks where an answer ends early.
     with tqdm(total=sum(limits), desc="answers", unit="token", leave=False) as bar:
         while open_rows:
@@ -207,10 +208,11 @@ def decode(
                 waiting = _queue(open_rows.values())
                 torch.cuda.empty_cache()
                 continue
+            bar.update(told + sum(len(row.ids) for row in open_rows.values()) - bar.n)
             for row in [row for row in open_rows.values() if row.done]:
                 del open_rows[row.number]
                 bar.total -= row.limit - len(row.ids)
-                bar.update(len(row.ids))
+                told += len(row.ids)
                 found: dict[str, Any] = {"ids": row.ids, "ended": row.ids[-1] in pick.keywords["stops"]}
                 yield row.number, found | ({"logprobs": row.logprobs} if logprobs else {})
 
@@ -239,8 +241,9 @@ def _refill(model: Any, pool: _Pool | None, waiting: deque[_Row], room: _Room, p
         positions = (_tensor([list(range(width))], model) - begins).clamp(min=0)
         logits = _forward(model, _tensor(ids, model), positions, begins, cache)
         parts.append(_Pool(group, cache, pick(logits, group)))
-        if room.tokens is None:
+        if room.tokens is None and not group[0].alone:
             room.tokens = token_room(model, cache)
+    parts = [part for part in parts if not all(row.done for row in part.rows)]
     kept = [[n for n, row in enumerate(part.rows) if not row.done] for part in parts]
     rows = [part.rows[n] for part, numbers in zip(parts, kept, strict=True) for n in numbers]
     if not rows:
