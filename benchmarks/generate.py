@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="prompts")
     parser.add_argument("--tokens", type=int, default=96, help="of an answer, at most")
     parser.add_argument("--rank", type=int, default=64, help="of the adapter")
-    parser.add_argument("--seconds", type=float, default=20, help="of single prompts and of batches of 16, each")
+    parser.add_argument("--seconds", type=float, default=15, help="of single prompts and of batches of 16, each")
     parser.add_argument("--arms", default="single,padded16,ours,continuous")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

@@ -16,7 +16,7 @@ from ftlib.inference import arm
 pytestmark = pytest.mark.usefixtures("one_thread")
 VOCABULARY, LIMIT = 101, 24
 STOPS = list(range(3, VOCABULARY, 10))
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -41,7 +41,7 @@ LONG_ROPE = {
 }
 WINDOW = {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
 # Each has something of its own that a shared batch could break.
-KINDS = {
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),
     "window": ("Mistral", {"sliding_window": 6}),
     "two kinds of layer": ("Gemma3", {**WINDOW, "query_pre_attn_scalar": 8}),
@@ -182,8 +182,10 @@ def test_limits_and_ends(model):
 def test_log_probabilities_are_those_of_one_pass_over_prompt_and_answer(model):
     asked = prompts(7)
     sampling = {"temperature": 2.0, "top_p": 0.5, "seed": 1}
-    for options in ({}, {"sampling": sampling}):
-        for number, found in decode(model, asked, STOPS, max_new_tokens=12, batch_size=3, logprobs=True, **options):
+    for chosen in (None, sampling):
+        for number, found in decode(
+            model, asked, STOPS, max_new_tokens=12, batch_size=3, logprobs=True, sampling=chosen
+        ):
             prompt, answer = asked[number], found["ids"]
             with torch.no_grad():
                 logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
