@@ -157,6 +157,15 @@ def test_other_models(kind):
         assert ids(model, asked, **options) == expected, options
 
 
+def test_a_row_that_has_ended_goes_along_within_the_positions_of_the_model():
+    model = make("learned positions")
+    asked = [[5] * 415, *prompts(16)]
+    limits = [9] + [LIMIT] * 16  # 415 + 9 is all that it has positions for
+    found = dict(decode(model, asked, [], max_new_tokens=limits))
+    for number, (prompt, limit) in enumerate(zip(asked, limits, strict=True)):
+        assert found[number] == {"ids": alone(model, prompt, limit, stops=None), "ended": False}
+
+
 def test_a_cache_wider_than_its_slack_and_narrow_passes(model, monkeypatch):
     asked = prompts(12)
     expected = [alone(model, prompt) for prompt in asked]
