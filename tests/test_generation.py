@@ -94,25 +94,30 @@ def alone(model, prompt, limit=LIMIT, stops=STOPS):
     return out[0, len(prompt) :].tolist()
 
 
-def ids(model, asked, **options):
-    found = dict(decode(model, asked, STOPS, **{"max_new_tokens": LIMIT, **options}))
+def ids(model, asked, stops=STOPS, **options):
+    found = dict(decode(model, asked, stops, **{"max_new_tokens": LIMIT, **options}))
     return [found[number]["ids"] for number in range(len(asked))]
 
 
 class Watched:
-    """A model whose forward passes are counted: `shapes` are rows, new columns and all columns of each."""
+    """A model whose forward passes are counted: `shapes` are rows, new columns and all columns of each.
 
-    def __init__(self, model, most_rows=None):
-        self.model, self.most_rows, self.shapes = model, most_rows, []
+    With a `card` of so many tokens, it is full where rows times columns are more.
+    """
+
+    def __init__(self, model, card=None):
+        self.model, self.card, self.shapes, self.full = model, card, [], 0
 
     def __getattr__(self, name):
         return getattr(self.model, name)
 
     def __call__(self, **inputs):
-        rows = inputs["input_ids"].shape[0]
-        if self.most_rows is not None and rows > self.most_rows:
+        assert not torch.is_grad_enabled()  # or every step would be kept for a backward pass
+        shape = (*inputs["input_ids"].shape, inputs["attention_mask"].shape[1])
+        if self.card is not None and shape[0] * shape[2] > self.card:
+            self.full += 1
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        self.shapes.append((rows, inputs["input_ids"].shape[1], inputs["attention_mask"].shape[1]))
+        self.shapes.append(shape)
         return self.model(**inputs)
 
 
@@ -243,13 +248,17 @@ def test_where_no_budget_is_given_half_of_the_free_memory_is_taken(model, monkey
 
 def test_a_full_card_halves_the_rows_and_goes_on(model):
     asked = prompts(20)
-    expected = ids(model, asked)
-    for most in (1, 3, 7):
-        watched = Watched(model, most)
-        assert ids(watched, asked) == expected
-        assert max(rows for rows, *_ in watched.shapes) <= most
+    # Sampled: what begins anew must draw the same again.
+    for options in ({}, {"sampling": SAMPLING}):
+        expected = ids(model, asked, [], **options)
+        for card, times in ((64, 5), (300, 3), (900, 1)):
+            watched = Watched(model, card)
+            assert ids(watched, asked, [], **options) == expected
+            assert 0 < watched.full <= times
+    # 900 tokens held all prompts, and were full in the middle of the answers.
+    assert watched.shapes[0][0] == 20 and watched.shapes[4][1] == 1
     with pytest.raises(SetupError, match="tokens of one prompt"):
-        ids(Watched(model, 0), asked)
+        ids(Watched(model, 30), asked)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
@@ -265,7 +274,6 @@ def test_sampled_answers_depend_on_prompt_and_seed_alone(model):
         assert ids(model, asked, sampling=SAMPLING, batch_size=size) == once
     assert ids(model, asked[::-1], sampling=SAMPLING)[::-1] == once
     assert ids(model, asked[5:9], sampling=SAMPLING) == once[5:9]
-    assert ids(Watched(model, 3), asked, sampling=SAMPLING) == once  # begun anew after a full card
     torch.manual_seed(99)
     assert ids(model, asked, sampling=SAMPLING) == once
 
