@@ -65,3 +65,24 @@ def matched_prefix(answer: str, reference: str) -> int:
         if a != b:
             return index
     return min(len(answer), len(reference))
+
+
+def repetition(answer: str | Sequence[int]) -> float:
+    """Share of the answer that says again, at once, what stands right before it: its longest loop, 0 to 1.
+
+    A loop is a passage that follows itself. Its first round does not count, a last round that is cut does: "a b a b a"
+    is 0.6. Near 1 for an answer that never ends, small for prose, where what comes again is not behind itself.
+
+    Args:
+        answer: a text, of which words and marks are compared in any case, or token ids.
+    """
+    units: Sequence[Any] = re.findall(r"\w+|[^\w\s]", answer.lower()) if isinstance(answer, str) else answer
+    longest = 0
+    for period in range(1, len(units) // 2 + 1):
+        run = 0
+        for one, other in zip(units, units[period:], strict=False):
+            run = run + 1 if one == other else 0
+            # A whole round at least: "of the ... of the" in a row of other words is none.
+            if run >= period:
+                longest = max(longest, run)
+    return longest / len(units) if units else 0.0
