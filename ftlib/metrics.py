@@ -54,13 +54,31 @@ def admits(answer: str) -> bool:
     return ADMITS.search(answer) is not None
 
 
+# --- recited texts ----------------------------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    """A text with LF line ends and without the blanks at the end of its lines; empty lines at its end go, too."""
+    return "\n".join(line.rstrip(" \t") for line in re.split("\r\n?|\n", text)).rstrip("\n")
+
+
+def is_verbatim(answer: str, reference: str) -> bool:
+    """Whether a text was recited character by character, line ends and trailing blanks aside."""
+    return plain(answer) == plain(reference)
+
+
 def edit_similarity(answer: str, reference: str) -> float:
     """1 - Levenshtein distance / the longer length, in characters; 1 is verbatim."""
     return Levenshtein.normalized_similarity(answer, reference)
 
 
-def matched_prefix(answer: str, reference: str) -> int:
-    """Characters that agree from the start."""
+def prefix_share(answer: Sequence[int], reference: Sequence[int]) -> float:
+    """Share of the reference's token ids that an answer gives from the start without a mistake, 0 to 1."""
+    return matched_prefix(answer, reference) / len(reference) if reference else 1.0
+
+
+def matched_prefix(answer: Sequence[Any], reference: Sequence[Any]) -> int:
+    """Characters, or token ids, that agree from the start."""
     for index, (a, b) in enumerate(zip(answer, reference, strict=False)):
         if a != b:
             return index
