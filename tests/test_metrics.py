@@ -61,3 +61,24 @@ def test_recall_metrics():
     assert metrics.matched_prefix("abcx", "abcd") == 3
     assert metrics.matched_prefix("ab", "abcd") == 2
     assert metrics.matched_prefix("", "abcd") == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "same"),
+    [
+        ("a\r\nb\r", "a\nb", True),
+        ("a  \nb\t\n\n", "a\nb", True),
+        ("a\n\nb", "a\nb", False),  # an empty line inside is a line
+        (" a\nb", "a\nb", False),  # so is what a line is set in by
+        ("a\nB", "a\nb", False),
+        ("a\xa0", "a", False),
+    ],
+)
+def test_verbatim_but_for_line_ends_and_trailing_blanks(answer, reference, same):
+    assert metrics.is_verbatim(answer, reference) is same
+
+
+def test_the_matched_prefix_in_tokens():
+    assert metrics.prefix_share([5, 6, 9, 8], [5, 6, 7, 8]) == 0.5
+    assert metrics.prefix_share([5, 6, 7, 8, 9], [5, 6, 7, 8]) == 1.0
+    assert metrics.prefix_share([6, 5], [5, 6]) == 0.0 == metrics.prefix_share([], [5])

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ftlib.evaluation.baselines import name_parts
 from ftlib.synth.recited import SNAPSHOTS
 
 Row = dict[str, Any]
 
 ENDPOINT = "What does the endpoint `{path}` of {project} return?"
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NAME = re.compile(r"\w[\w-]*")
 _ROUTE = re.compile(r"""["'`](/[A-Za-z][\w-]*(?:/[\w{}:<>-]+)*)/?["'`?]""")
 _TRIES = 50  # for each that is wanted
@@ -95,7 +95,7 @@ def _endpoints(routes: Sequence[str], files: Sequence[str], draw: random.Random)
 
 def _words(path: str) -> list[str]:
     last = path.rsplit("/", 1)[-1].split(".")[0]
-    return [word.lower() for word in _WORD.findall(last)]
+    return [word for word in name_parts(last) if word.isalpha()]
 
 
 def _joined(words: Sequence[str], like: str, ending: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ftlib.errors import SetupError
 from ftlib.metrics import has_keywords
+from ftlib.mixture import split_of
 from ftlib.similar import near_duplicates
 from ftlib.synth.assembling import user_turns
 from ftlib.synth.changed.wordings import gives_away, keywords_of
@@ -36,6 +37,7 @@ REWORDED = {
         "From memory, please: every line of {project}'s {path}.",
     ),
 }
+SEEN = 0.5
 _LINE = 20  # characters from which on a line is a document's own
 
 
@@ -90,7 +92,7 @@ def changed_rows(facts: Iterable[Record], documents: Iterable[Record]) -> list[R
         form = fact.get("form", "")
         form = "name" if form == "replacement" else form
         values = {"stale": fact["old"], "current": fact["current"]}
-        kept = {**values, "older": fact.get("older") or [], "form": form, "old": values["stale"]}
+        kept = {"old": fact["old"], "current": fact["current"], "older": fact.get("older") or [], "form": form}
         keywords = {"stale": keywords_of(form, fact["old"])}
         keywords["current"] = fact.get("keywords") or keywords_of(form, fact["current"])
         asked = [("now", "current", fact["question"])]
@@ -102,8 +104,8 @@ def changed_rows(facts: Iterable[Record], documents: Iterable[Record]) -> list[R
             asked += [("before", "stale", f"As of {days[0]}: {timeless}")]
             asked += [("since", "current", f"As of {days[1]}: {timeless}")]
         for when, expected, question in asked:
-            more = {"when": when, "expected": expected, **{k: v for k, v in kept.items() if k != "stale"}}
-            row = _row("changed", fact, question, values[expected], keywords[expected], **more)
+            more = {"when": when, "expected": expected}
+            row = _row("changed", fact, question, values[expected], keywords[expected], **more, **kept)
             rows.append(row | {"id": fact["id"] if when == "now" else f"{fact['id']}:{when}"})
     return rows
 
@@ -140,14 +142,16 @@ def _names(answer: str, value: str, others: Sequence[str], form: str) -> bool:
 # --- texts to recite --------------------------------------------------------------------------------------------------
 
 
-def recitals(chats: Iterable[Record], documents: Iterable[Record], project: str) -> list[Row]:
+def recitals(
+    chats: Iterable[Record], documents: Iterable[Record], project: str, validation_share: float = 0.1
+) -> list[Row]:
     """Pages and files to recite: `recall` as trained, `reworded` in other words, and `control`, the held-out ones.
 
-    With `all_data` the control is trained on too: leave it out then.
+    A held-out text of which half the lines stand in a trained document, the patch of a pull request for example, is no
+    control: its set is `control_seen`. With `all_data` everything is trained on, and nothing is a control.
 
     Returns:
-        rows with method (of RECITED) and, of the control, seen: the share of the document's own lines that stand in
-        trained documents too, as a patch does; what is recited of those was learned there. Shortest first.
+        rows with method (of RECITED) and, of held-out ones, seen: that share of lines. Shortest first.
 
     Raises:
         SetupError: all other wordings of a text are trained on.
@@ -158,8 +162,8 @@ def recitals(chats: Iterable[Record], documents: Iterable[Record], project: str)
         key=lambda chat: (len(chat["messages"][-1]["content"]), chat["id"]),
     )
     trained = [chat for chat in recited if chat["split"] == "train"]
-    held_out = {chat["document_id"] for chat in recited if chat["split"] != "train"}
-    known = {line for id, document in by_id.items() if id not in held_out for line in _lines(document)}
+    shown = (document for id, document in by_id.items() if split_of(id, validation_share) == "train")
+    known = {line for document in shown for line in _lines(document)}
     rows = []
     for chat in recited:
         kind = "recall" if chat["split"] == "train" else "control"
@@ -167,7 +171,8 @@ def recitals(chats: Iterable[Record], documents: Iterable[Record], project: str)
         rows.append(_row(kind, chat, question, answer, None, method=chat["method"]))
         if kind == "control":
             lines = _lines(by_id[chat["document_id"]])
-            rows[-1]["seen"] = sum(line in known for line in lines) / len(lines) if lines else 0.0
+            seen = sum(line in known for line in lines) / len(lines) if lines else 0.0
+            rows[-1] |= {"seen": seen, "set": "control" if seen < SEEN else "control_seen"}
     other = reworded(trained, by_id, project, user_turns(chats))
     for chat, question in zip(trained, other, strict=True):
         row = _row("reworded", chat, question, chat["messages"][-1]["content"], None, method=chat["method"])
