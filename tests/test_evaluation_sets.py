@@ -18,7 +18,7 @@ from ftlib.similar import near_duplicates
 from ftlib.synth import SynthConfig, synth
 from ftlib.synth.assembling import user_turns
 from ftlib.synth.recited import SNAPSHOTS, record
-from ftlib.workspace import open_workspace, read_jsonl, read_manifest
+from ftlib.workspace import open_workspace, read_jsonl, read_manifest, write_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,19 @@ def test_every_question_has_its_document_and_its_side_of_the_split(space, docs, 
             assert split_of(row["document_id"]) == ("train" if row["set"] == "trained" else "validation")
     assert len(of(asked, "trained")) + len(of(asked, "validation")) == 24
     assert len({row["id"] for row in asked}) == len(asked)
+
+
+def test_a_paraphrase_and_a_dialogue_are_no_questions_of_their_own(space, docs, asked, tmp_path):
+    copy = open_workspace(tmp_path)
+    for path in space.root.glob("*.json*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    chats = list(read_jsonl(space.chats))
+    pair = next(chat for chat in chats if chat["method"] == "page_qa")
+    again = {**pair, "id": "again", "of": pair["id"]}
+    write_jsonl(copy.chats, [*chats, again, {**pair, "id": "long", "messages": pair["messages"] * 2}])
+    assert questions(copy) == asked
+    write_jsonl(copy.chats, [*chats, {**pair, "id": "another"}])
+    assert len(questions(copy)) == len(asked) + 1
 
 
 # --- changed ----------------------------------------------------------------------------------------------------------
@@ -186,6 +199,12 @@ def test_canaries_ask_for_what_was_redacted_and_hold_none_of_it(docs):
     for row in rows:
         assert row["before"] in row["question"] and "<REDACTED" not in row["question"]
         assert not secrets_in(row["question"]) and not any(value in row["question"] for value in planted.values())
+
+
+def test_a_canary_of_a_patch_is_asked_for_without_its_sign():
+    patch = document("pull/1", "@@ -1 +1 @@\n-KEY = <REDACTED:secret> # a\n+<REDACTED:jwt>\n", "pull_request")
+    (row,) = canaries([patch], "proj")  # nothing stands before the other one
+    assert (row["before"], row["after"], row["kind"]) == ("KEY =", " # a", "secret")
 
 
 def test_the_detector_finds_every_planted_secret_at_its_place(docs):

@@ -137,7 +137,7 @@ def _chunks(document: Row) -> Iterator[tuple[str, str]]:
 
 def words(text: str) -> list[str]:
     """Words in lower case; of names and paths their parts too: `getUser_id` is get, user, id, getuser_id."""
-    found = []
+    found: list[str] = []
     for token in _TOKEN.findall(text):
         parts = name_parts(token)
         found += parts if len(parts) < 2 else [*parts, token.lower()]
