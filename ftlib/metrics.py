@@ -54,19 +54,6 @@ def admits(answer: str) -> bool:
     return ADMITS.search(answer) is not None
 
 
-def edit_similarity(answer: str, reference: str) -> float:
-    """1 - Levenshtein distance / the longer length, in characters; 1 is verbatim."""
-    return Levenshtein.normalized_similarity(answer, reference)
-
-
-def matched_prefix(answer: str, reference: str) -> int:
-    """Characters that agree from the start."""
-    for index, (a, b) in enumerate(zip(answer, reference, strict=False)):
-        if a != b:
-            return index
-    return min(len(answer), len(reference))
-
-
 def repetition(answer: str | Sequence[int]) -> float:
     """Share of the answer that says again, at once, what stands right before it: its longest loop, 0 to 1.
 
@@ -86,3 +73,34 @@ def repetition(answer: str | Sequence[int]) -> float:
             if run >= period:
                 longest = max(longest, run)
     return longest / len(units) if units else 0.0
+
+
+# --- recited texts ----------------------------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    """A text with LF line ends and without the blanks at the end of its lines; empty lines at its end go, too."""
+    return "\n".join(line.rstrip(" \t") for line in re.split("\r\n?|\n", text)).rstrip("\n")
+
+
+def is_verbatim(answer: str, reference: str) -> bool:
+    """Whether a text was recited character by character, line ends and trailing blanks aside."""
+    return plain(answer) == plain(reference)
+
+
+def edit_similarity(answer: str, reference: str) -> float:
+    """1 - Levenshtein distance / the longer length, in characters; 1 is verbatim."""
+    return Levenshtein.normalized_similarity(answer, reference)
+
+
+def prefix_share(answer: Sequence[int], reference: Sequence[int]) -> float:
+    """Share of the reference's token ids that an answer gives from the start without a mistake, 0 to 1."""
+    return matched_prefix(answer, reference) / len(reference) if reference else 1.0
+
+
+def matched_prefix(answer: Sequence[Any], reference: Sequence[Any]) -> int:
+    """Characters, or token ids, that agree from the start."""
+    for index, (a, b) in enumerate(zip(answer, reference, strict=False)):
+        if a != b:
+            return index
+    return min(len(answer), len(reference))

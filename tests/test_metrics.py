@@ -93,3 +93,24 @@ def test_repetition_finds_a_loop_behind_a_real_answer_and_none_in_prose_and_code
         assert metrics.repetition(file.read()) < 0.1
     # A table's or list's rows differ in what they say.
     assert metrics.repetition("\n".join(f"- item {n}: {n * 7}" for n in range(30))) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "same"),
+    [
+        ("a\r\nb\r", "a\nb", True),
+        ("a  \nb\t\n\n", "a\nb", True),
+        ("a\n\nb", "a\nb", False),  # an empty line inside is a line
+        (" a\nb", "a\nb", False),  # so is what a line is set in by
+        ("a\nB", "a\nb", False),
+        ("a\xa0", "a", False),
+    ],
+)
+def test_verbatim_but_for_line_ends_and_trailing_blanks(answer, reference, same):
+    assert metrics.is_verbatim(answer, reference) is same
+
+
+def test_the_matched_prefix_in_tokens():
+    assert metrics.prefix_share([5, 6, 9, 8], [5, 6, 7, 8]) == 0.5
+    assert metrics.prefix_share([5, 6, 7, 8, 9], [5, 6, 7, 8]) == 1.0
+    assert metrics.prefix_share([6, 5], [5, 6]) == 0.0 == metrics.prefix_share([], [5])
