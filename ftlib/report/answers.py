@@ -31,9 +31,9 @@ def standing(answer: Any) -> Mark:
         return Mark(
             "✓ word for word" if exact else f"≈ {text(answer['similarity'], '.2f')}", "good" if exact else "open"
         )
-    outcome = str(answer.get("outcome") or "not graded")
+    outcome = str(answer.get("outcome") or "not graded")[:40]
     if outcome in _OPEN or outcome == "not graded":
-        return Mark(f"– {outcome}", "open")
+        return Mark(f"○ {outcome}", "open")
     return Mark(f"✓ {outcome}", "good") if _WORTH.get(outcome) else Mark(f"✗ {outcome}", "bad")
 
 

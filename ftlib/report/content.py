@@ -28,12 +28,11 @@ from ftlib.report.numbers import (
 )
 
 METHOD = (
-    "Both models get the same prompts in the same batches with the same decoding. Rates carry Wilson score "
-    "intervals. Differences are tuned minus base, paired by question; their intervals come from a bootstrap over documents, not "
+    "Both models get the same prompts in the same batches with the same decoding. Rates carry Wilson score intervals. "
+    "Differences are tuned minus base, paired by question; their intervals come from a bootstrap over documents, not "
     "rows (Miller 2024, arXiv:2411.00640), widened where documents are few (Hesterberg 2015). p is McNemar's exact "
-    "test. "
-    "The smallest difference a set can see is the one it finds in 80 % of the cases at a level of 5 % (Connor 1987). "
-    "Checks are tests of non-inferiority: PASS and FAIL need the whole interval on one side of the budget. All "
+    "test. The smallest difference a set can see is the one it finds in 80 % of the cases at a level of 5 % (Connor "
+    "1987). Checks are tests of non-inferiority: PASS and FAIL need the whole interval on one side of the budget. All "
     "intervals are of 95 %."
 )
 RESULTS = {"PASS": Mark("✓ PASS", "good"), "FAIL": Mark("✗ FAIL", "bad"), "UNDECIDED": Mark("? UNDECIDED", "open")}
@@ -122,13 +121,19 @@ def _score(results: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> d
         "difference, points": shift(difference),
         "so": told(difference, dig(results, "noise")),
         "gained / lost": f"{count(dig(difference, 'gained'))} / {count(dig(difference, 'lost'))}",
-        "p": text(dig(difference, "p"), ".2g"),
-        "can see": f"{_abs(dig(difference, 'detectable'))} points",
+        "p": _p(dig(difference, "p")),
+        "smallest visible": f"{_abs(dig(difference, 'detectable'))}\xa0points",
     }
 
 
+def _p(value: Any) -> str:
+    found = number(value)
+    return "< 0.001" if found is not None and found < 0.001 else text(found, ".2g")
+
+
 def _abs(share: Any) -> str:
-    return text(None if number(share) is None else abs(100 * share), ".1f").removesuffix(".0")
+    found = number(share)
+    return NONE if found is None else f"{abs(100 * found):.{0 if abs(found) >= 0.1 else 1}f}".removesuffix(".0")
 
 
 def _visible(found: Mapping[str, Any]) -> str:

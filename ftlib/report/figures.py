@@ -12,8 +12,8 @@ from ftlib.report.learned import OUTCOMES
 from ftlib.report.numbers import dig, number, pair
 from ftlib.report.tables import clean
 
-WIDTH = 5.2  # inches; at 400 pixels a letter of 9 points is 9 pixels high
-BAND, RULE = "#e3e6ea", "#e5e7eb"
+WIDTH = 4.4  # inches; at 400 pixels a letter of 8 points is 9 pixels high
+BAND, RULE = "#c9d3df", "#e5e7eb"
 # Each has a hatch, too: colour alone tells nobody anything.
 SEGMENTS = {
     "current": (TUNED, ""),
@@ -42,7 +42,7 @@ def draw(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> di
 def _figure(height: float, columns: int = 1) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), dpi=170, layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), dpi=190, layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
@@ -69,7 +69,7 @@ def forest(rows: Sequence[Mapping[str, Any]], noise: Any = None) -> Any:
     figure, (left, middle) = _figure(1.1 + 0.5 * len(rows), 2)
     if (within := number(noise)) is not None:
         middle.axvspan(-100 * within, 100 * within, color=BAND, linewidth=0, label="noise", zorder=0)
-    middle.axvline(0, color=INK, linewidth=0.9)
+    middle.axvline(0, color=INK, linewidth=0.6)
     reach = 10.0
     for place, row in enumerate(rows):
         y = -float(place)
@@ -118,11 +118,10 @@ def _whisker(axes: Any, found: Any, key: str, y: float, colour: str, shape: str,
     return max(abs(100 * end) for end in (value, *(ends or ())))
 
 
-def _legend(figure: Any, *axes: Any) -> None:
+def _legend(figure: Any, *axes: Any, columns: int = 3) -> None:
     pairs = [found for one in axes for found in zip(*one.get_legend_handles_labels(), strict=True)]
     if pairs:
         handles, names = zip(*pairs, strict=True)
-        columns = 3 if len(names) > 4 else len(names)
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
 
 
@@ -156,15 +155,16 @@ def recall(samples: Sequence[Mapping[str, Any]]) -> Any:
         return None
     axes.set_xscale("log")
     lengths = [length for length, _, _ in rows if length]
-    axes.set_xlim(min(lengths) / 1.2, max(lengths) * 1.2)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-    axes.xaxis.set_minor_formatter(lambda x, _: f"{x:,.0f}" if max(lengths) < 10 * min(lengths) else "")
-    axes.tick_params(which="minor", labelsize=7, colors=INK)
+    low, high = min(lengths) / 1.3, max(lengths) * 1.3
+    ticks = [step * 10**power for power in range(7) for step in (1, 2, 5) if low <= step * 10**power <= high]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(low, high)
     axes.set_ylim(-0.05, 1.05)
     axes.grid(color=RULE)
     axes.set_xlabel("tokens of the text", fontsize=8.5, color=INK)
     axes.set_title("Edit similarity (filled: word for word)", loc="left", fontsize=9, color=INK)
-    _legend(figure, axes)
+    _legend(figure, axes, columns=2)
     return figure
 
 
@@ -231,7 +231,7 @@ def dial(stops: Sequence[Mapping[str, Any]], knee: Any = None) -> Any:
     axes.grid(color=RULE)
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0f}%")
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:+.0f}" if x else "0")
-    axes.set_xlabel("general answers, tuned minus base, points (left: forgotten)", fontsize=8.5, color=INK)
+    axes.set_xlabel("general answers, tuned minus base, points (left: forgot)", fontsize=8.5, color=INK)
     axes.set_title("Learned, by the adapter's scale", loc="left", fontsize=9, color=INK)
     return figure
 

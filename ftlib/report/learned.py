@@ -22,8 +22,8 @@ def section(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) ->
     blocks = [*_retrieval(results), *_recall(samples, results), *_changed(sets.get("changed"), results)]
     if unknown := sets.get("unknown"):
         base, tuned = (percent(dig(unknown, arm, "correct", "rate")) for arm in ("base", "tuned"))
-        said = f"{label(results, 'unknown')}: the base admits not knowing in {base}, the tuned model in {tuned}"
-        blocks.append(Say(f"{said} of {count(unknown.get('n'))}."))
+        said = f"Of {count(unknown.get('n'))} things that don't exist the base admits it in {base}, the tuned model in"
+        blocks.append(Say(f"{said} {tuned}."))
     if rows := [row for name in sets if name != "general" for row in kind_rows(results, name)]:
         blocks.append(Table(rows, "By kind"))
     blocks += _sampled(results)
@@ -81,8 +81,8 @@ def _retrieval(results: Mapping[str, Any]) -> Iterator[Any]:
     for line in retrieval_lines(results):
         yield Say(line)
     if found := dig(results, "retrieval", "recall_at"):
-        hits = ", ".join(f"{percent(share)} among the first {rank}" for rank, share in found.items())
-        yield Say(f"BM25 finds the right document in {hits}.", "small")
+        hits = ", ".join(f"among the first {rank} in {percent(share)}" for rank, share in found.items())
+        yield Say(f"The right document is, for BM25, {hits}.", "small")
 
 
 def retrieval_lines(results: Mapping[str, Any]) -> list[str]:

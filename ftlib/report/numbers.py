@@ -50,7 +50,7 @@ def percent(value: Any) -> str:
     found = number(value)
     if found is None:
         return NONE
-    return f"{found:.1%}" if 0 < found < 0.02 or 0.98 < found < 1 else f"{found:.0%}"
+    return f"{found:.1%}".replace(".0%", "%") if 0 < found < 0.02 or 0.98 < found < 1 else f"{found:.0%}"
 
 
 def points(value: Any) -> str:
@@ -61,7 +61,7 @@ def points(value: Any) -> str:
 
 def _behind(interval: Any, shown: Callable[[float], str]) -> str:
     ends = pair(interval)
-    return f" ({shown(ends[0])} to {shown(ends[1])})" if ends else ""
+    return f" ({shown(ends[0])}\xa0to\xa0{shown(ends[1])})" if ends else ""
 
 
 def rate(found: Any) -> str:

@@ -27,14 +27,16 @@ a { color: var(--link); } nav a { display: inline-block; margin: 0 1rem .3rem 0;
 p, li { max-width: 52rem; }
 .verdict { border-left: .3rem solid var(--link); padding: .6rem 1rem; background: var(--soft); font-size: 1.1rem; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: .9rem; }
+table { border-collapse: collapse; font-size: .9rem; min-width: min(100%, 22rem); }
 caption { text-align: left; font-weight: 600; padding: .2rem 0; }
 th, td { padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
   font-variant-numeric: tabular-nums; }
 thead th { font-weight: 500; color: var(--dim); }
-tbody th { font-weight: 500; min-width: 7rem; max-width: 22rem; overflow-wrap: anywhere; }
-td { min-width: 4.5rem; max-width: 30rem; overflow-wrap: anywhere; }
-img { display: block; width: 100%; max-width: 38rem; height: auto; margin: .8rem 0; }
+tbody th { font-weight: 500; min-width: 6.5rem; max-width: 22rem; overflow-wrap: anywhere; position: sticky; left: 0;
+  background: var(--page); }
+@media (max-width: 40rem) { tbody th { max-width: 9rem; } }
+td { min-width: 4rem; max-width: 30rem; overflow-wrap: break-word; }
+img { display: block; width: 100%; max-width: 36rem; height: auto; margin: .8rem 0; }
 details { border: 1px solid var(--line); border-radius: .3rem; margin: .4rem 0; padding: .35rem .7rem; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
 .marks { font-size: .85rem; margin-right: .5rem; }
@@ -45,6 +47,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .82rem/1.45 ui-monos
   background: var(--soft); padding: .5rem; margin: 0; max-height: 26rem; overflow-y: auto; }
 del, ins { text-decoration: none; } del { background: var(--del); } ins { background: var(--ins); }
 .good { color: var(--good); } .bad { color: var(--bad); } .open { color: var(--open); }
+.good, .bad, .open { white-space: nowrap; }
 .small { font-size: .85rem; color: var(--dim); }
 """
 
