@@ -124,7 +124,7 @@ def results(rows: Sequence[dict[str, Any]], say: Callable[[str], str] = str) -> 
     by_set = {name: [row for row in rows if row["set"] == name] for name in LABELS}
     sets = {name: {**_set(name, found), "label": say(LABELS[name])} for name, found in by_set.items() if found}
     general, every = by_set["general"], [row for name in PLAN for row in by_set[name]]
-    forgot = sets["general"]["difference"] if general else {"mean": 0.0, "interval": [-1.0, 1.0]}
+    forgot: dict[str, Any] = sets["general"]["difference"] if general else {"mean": 0.0, "interval": [-1.0, 1.0]}
     passed = forgot["interval"][0] >= -0.03
     result = "PASS" if passed else "UNDECIDED"
     said = f"{result}: {100 * forgot['mean']:+.1f} points, budget -3.0; about 400 further questions"

@@ -295,7 +295,7 @@ def test_the_page_stays_small(fill):
 
 def marks(text: str) -> list[str]:
     """What Markdown reads as more than text, in order: signs that are not escaped, and what begins a line."""
-    bare = re.sub(r"&(?:amp|lt|gt|#58);", "", re.sub(r"\\[^a-zA-Z0-9\s]", "", text))
+    bare = re.sub(r"&(?:amp|lt|gt|#58);", "", re.sub(r"\\[^a-zA-Z0-9\s]", "e", text))
     assert not re.search(r"<|>|://|\r|\x00", bare)
     lines = [re.match(r"#* ?\|?-? ?", line).group() for line in bare.split("\n")]  # type: ignore[union-attr]
     return re.findall(r"[|*_`\[\]~$]+", bare) + lines
@@ -376,7 +376,6 @@ def test_any_part_may_be_missing():
             for part in content.sections(rows, cut):
                 for block in part.blocks:
                     page.block(block, {})
-                    list(markdown._block(block, {}))
     assert tried > 400
 
 
