@@ -169,6 +169,8 @@ def test_what_is_not_told_apart_names_what_could_be_seen(results):
             open_ = low <= 0 <= high
             assert (rows[label]["so"].kind == "open") == open_
             assert any(line.startswith(label) for line in blind) == open_
+            least = results["sets"][name]["difference"]["detectable"]
+            assert rows[label]["smallest visible"] == f"{100 * least:.0f}\xa0points"
     assert rows["Trained questions"]["so"] == numbers.Mark("▲ better", "good")
 
 
@@ -241,6 +243,11 @@ def test_regressions_stand_first_and_the_rest_is_counted():
     assert 'base <span class="good">✓ correct</span> → tuned <span class="bad">✗ wrong</span>' in html
 
 
+def test_the_sets_stand_in_the_reports_order(samples):
+    html = answers.side_by_side(samples[::-1], evaluated.LABELS)
+    assert re.findall("<h3>(.*?)</h3>", html) == list(evaluated.LABELS.values())
+
+
 def test_a_changed_fact_and_a_baseline():
     row = answer_row(1, "stale", "both", old="20 s", current="30 s", keywords=["lease"])
     row["baselines"] = {"base+bm25": {"text": "retrieved", "outcome": "current", "ended": False}}
@@ -305,7 +312,15 @@ def both_ways():
     for say in (hostile, tame):
         rows = evaluated.samples(say, scale=0.2)
         found = evaluated.results(rows, say)
-        yield say, rows, found, {"project": say("p"), "model": say("m")}
+        # Where only a name of ftlib's own is expected.
+        rows[0]["tuned"] |= {"outcome": say("odd"), "graded_by": say("odd"), "leaks": [say("odd")]}
+        rows[0]["baselines"][say("odd")] = rows[0]["base"]
+        found["verdict"]["checks"][1]["result"] = say("odd")
+        found["sets"]["general"]["kinds"][say("odd")] = found["sets"]["general"]["kinds"]["python"]
+        for place in (found["settings"], found["loss"], found["dial"][0]["loss"], found["recall"]["wordings"]):
+            place[say("odd")] = next(iter(place.values()))
+        found["sets"][say("odd")] = found["sets"]["trained"]
+        yield say, rows, found, {"project": say("p"), say("model"): say("m")}
 
 
 def test_hostile_text_changes_nothing_but_text():
