@@ -76,7 +76,7 @@ def _retrieval(results: Mapping[str, Any]) -> Iterator[Any]:
             }
             for name, found in sets.items()
         ],
-        "Right answers, against what retrieval gives without any training",
+        "Right answers beside retrieval",
     )
     for line in retrieval_lines(results):
         yield Say(line)
