@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ftlib import metrics, runtime, sample
-from ftlib.inference import ARMS, arm, generate, held_out, token_loss
+from ftlib.generation import generate
+from ftlib.inference import ARMS, arm, held_out, token_loss
 from ftlib.statistics import paired_bootstrap, wilson
 from ftlib.synth import questions_path
 from ftlib.workspace import Workspace, read_jsonl, require
@@ -43,8 +44,8 @@ class EvalConfig:
     """Of the sampled answers."""
     loss_tokens: int = 6000
     """Validation tokens, at most, of each kind (chat, raw) for the loss; 0: all."""
-    batch_size: int = 16
-    """Prompts answered at once."""
+    batch_size: int = 0
+    """Prompts answered at once, at most; 0: as many as the memory holds, up to 256."""
     seed: int = 0
     """Of the sampling."""
 

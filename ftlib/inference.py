@@ -1,4 +1,4 @@
-"""Base and tuned model in one: loading, batched answers, token-weighted losses.
+"""Base and tuned model in one: loading and token-weighted losses; `generation` has the answers.
 
 The base is loaded once, with plain transformers + PEFT, and the adapter is switched off for the base's answers. (Not by
 Unsloth: its inference mode with left-padded batches gave a wrong first answer.)
@@ -56,62 +56,6 @@ def load_arms(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
 def arm(model: Any, name: str) -> Any:
     """A context in which the model is the base or the tuned one."""
     return model.disable_adapter() if name == "base" else nullcontext()
-
-
-def generate(
-    model: Any,
-    tokenizer: Any,
-    prompts: Sequence[str],
-    *,
-    max_new_tokens: int,
-    batch_size: int,
-    sampling: Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
-    """Answer prompts in batches of like length, greedily or by `sampling` (temperature, top_p, seed).
-
-    Returns:
-        in the order of `prompts`: text, tokens (of the answer) and ended (False: cut at max_new_tokens).
-    """
-    import torch
-    from tqdm import tqdm
-
-    encoded = [chat.encode_prompt(tokenizer, [{"role": "user", "content": prompt}]) for prompt in prompts]
-    order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
-    stops = stop_tokens(tokenizer, model.generation_config.eos_token_id)
-    decoding: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    if sampling:
-        decoding = {"do_sample": True, "temperature": sampling["temperature"], "top_p": sampling["top_p"], "top_k": 0}
-        torch.manual_seed(sampling["seed"])
-    answers: list[dict[str, Any]] = [{}] * len(prompts)
-    for start in tqdm(range(0, len(order), batch_size), desc="answers", unit="batch", leave=False):
-        batch = order[start : start + batch_size]
-        width = max(len(encoded[index]) for index in batch)
-        padding = [width - len(encoded[index]) for index in batch]
-        ids = torch.tensor([[tokenizer.pad_token_id] * p + encoded[i] for p, i in zip(padding, batch, strict=True)])
-        mask = torch.tensor([[0] * p + [1] * (width - p) for p in padding])
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                max_new_tokens=max_new_tokens,
-                num_beams=1,
-                repetition_penalty=1.0,
-                eos_token_id=stops,
-                pad_token_id=tokenizer.pad_token_id,
-                **decoding,
-            )
-        for index, row in zip(batch, out[:, width:].tolist(), strict=True):
-            end = next((n for n, token in enumerate(row) if token in stops), None)
-            answer = row if end is None else row[:end]
-            text = tokenizer.decode(answer, skip_special_tokens=True).strip()
-            answers[index] = {"text": text, "tokens": len(answer), "ended": end is not None}
-    return answers
-
-
-def stop_tokens(tokenizer: Any, ends: Any) -> list[int]:
-    """Ids that end an answer: the tokenizer's end, and those that a generation config names (one, several or None)."""
-    named = [] if ends is None else ends if isinstance(ends, (list, tuple)) else [ends]
-    return sorted({tokenizer.eos_token_id, *named})
 
 
 def token_loss(model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int, tokens: int = 4096) -> dict[str, Any]:

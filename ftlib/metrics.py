@@ -54,13 +54,52 @@ def admits(answer: str) -> bool:
     return ADMITS.search(answer) is not None
 
 
+def repetition(answer: str | Sequence[int]) -> float:
+    """Share of the answer that says again, at once, what stands right before it: its longest loop, 0 to 1.
+
+    A loop is a passage that follows itself. Its first round does not count, a last round that is cut does: "a b a b a"
+    is 0.6. Near 1 for an answer that never ends, small for prose, where what comes again is not behind itself.
+
+    Args:
+        answer: a text, of which words and marks are compared in any case, or token ids.
+    """
+    units: Sequence[Any] = re.findall(r"\w+|[^\w\s]", answer.lower()) if isinstance(answer, str) else answer
+    longest = 0
+    for period in range(1, len(units) // 2 + 1):
+        run = 0
+        for one, other in zip(units, units[period:], strict=False):
+            run = run + 1 if one == other else 0
+            # A whole round at least: "of the ... of the" in a row of other words is none.
+            if run >= period:
+                longest = max(longest, run)
+    return longest / len(units) if units else 0.0
+
+
+# --- recited texts ----------------------------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    """A text with LF line ends and without the blanks at the end of its lines; empty lines at its end go, too."""
+    return "\n".join(line.rstrip(" \t") for line in re.split("\r\n?|\n", text)).rstrip("\n")
+
+
+def is_verbatim(answer: str, reference: str) -> bool:
+    """Whether a text was recited character by character, line ends and trailing blanks aside."""
+    return plain(answer) == plain(reference)
+
+
 def edit_similarity(answer: str, reference: str) -> float:
     """1 - Levenshtein distance / the longer length, in characters; 1 is verbatim."""
     return Levenshtein.normalized_similarity(answer, reference)
 
 
-def matched_prefix(answer: str, reference: str) -> int:
-    """Characters that agree from the start."""
+def prefix_share(answer: Sequence[int], reference: Sequence[int]) -> float:
+    """Share of the reference's token ids that an answer gives from the start without a mistake, 0 to 1."""
+    return matched_prefix(answer, reference) / len(reference) if reference else 1.0
+
+
+def matched_prefix(answer: Sequence[Any], reference: Sequence[Any]) -> int:
+    """Characters, or token ids, that agree from the start."""
     for index, (a, b) in enumerate(zip(answer, reference, strict=False)):
         if a != b:
             return index

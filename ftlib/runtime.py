@@ -97,6 +97,15 @@ def _cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def free_memory() -> int:
+    """Bytes that the machine has to give; beyond all bounds where it can't be known (no Linux)."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return sys.maxsize
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), sys.maxsize)
+
+
 def processes() -> int:
     """How many processes share a run: more than one with torchrun and accelerate launch."""
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from typing import IO, Any
 from ftlib import __version__
 from ftlib.errors import SetupError
 
+_HALF = re.compile("[\ud800-\udfff]")
 NOTEBOOKS = {"documents": "01_scrape", "chats": "02_synth", "run": "03_train", "eval": "04_eval"}
 
 
@@ -116,9 +118,15 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     with atomic_write(path) as out:
         for row in rows:
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            out.write(_json(row) + "\n")
             count += 1
     return count
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # Half a character, as a model or a truncated text may have it, can be written as an escape only.
+    return json.dumps(value, indent=indent) if _HALF.search(text) else text
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -144,8 +152,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_json(path: Path, value: Any) -> None:
     with atomic_write(path) as out:
-        json.dump(plain(value), out, ensure_ascii=False, indent=2)
-        out.write("\n")
+        out.write(_json(plain(value), indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -11,7 +11,8 @@ import torch
 from ftlib import chat
 from ftlib.errors import SetupError
 from ftlib.evaluate import EvalConfig, evaluate, question_sets, recall_rows, score
-from ftlib.inference import arm, capped, generate, load_arms, token_loss
+from ftlib.generation import generate
+from ftlib.inference import arm, capped, load_arms, token_loss
 from ftlib.scrape import ScrapeConfig, scrape
 from ftlib.synth import SynthConfig, synth
 from ftlib.workspace import open_workspace, read_jsonl, write_json, write_manifest

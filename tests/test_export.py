@@ -24,7 +24,7 @@ from ftlib import adapters, export
 from ftlib.adapters import check_base, read_adapter
 from ftlib.errors import SetupError
 from ftlib.export import gguf, main, merge, publish, push
-from ftlib.inference import generate
+from ftlib.generation import generate
 from ftlib.models import load_tokenizer
 from ftlib.workspace import read_json, write_json, write_jsonl, write_manifest
 
@@ -295,12 +295,12 @@ def test_prompts_are_ten_half_of_them_from_the_runs_own_training_chats(run):
 
 
 def test_too_little_memory_is_said_before_the_work_and_the_check_can_be_left_out(run, monkeypatch):
-    monkeypatch.setattr(export, "_free_memory", lambda: 2**28 + 4 * 10**6)  # 3.2 M weights: 6.4 MB in 16 bits
+    monkeypatch.setattr(export, "free_memory", lambda: 2**28 + 4 * 10**6)  # 3.2 M weights: 6.4 MB in 16 bits
     with pytest.raises(SetupError, match=r"prompts=\[\] \(--no-check\)"):
         merge(run, prompts=PROMPTS)
     assert not (run / "merged").exists()
     assert merge(run, prompts=[])["of"] == 0
-    monkeypatch.setattr(export, "_free_memory", lambda: 2**28 + 10 * 10**6)
+    monkeypatch.setattr(export, "free_memory", lambda: 2**28 + 10 * 10**6)
     assert merge(run, prompts=PROMPTS[:1])["computed_in"] == "bf16 on cpu"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 10**6))  # type: ignore[attr-defined]
     with pytest.raises(SetupError, match="GiB free"):

@@ -61,3 +61,56 @@ def test_recall_metrics():
     assert metrics.matched_prefix("abcx", "abcd") == 3
     assert metrics.matched_prefix("ab", "abcd") == 2
     assert metrics.matched_prefix("", "abcd") == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"),
+    [
+        ("", 0.0),
+        ("Paris.", 0.0),
+        ("The bus carries the messages of the gate to the store.", 0.0),  # the same words, not behind themselves
+        ("one two one two", 2 / 4),
+        ("one two one two one", 3 / 5),  # the last round is cut
+        ("one two three one two", 0.0),  # no round is whole
+        ("no no No no", 3 / 4),
+        ("It is red. It is red. It is red. It is red.", 12 / 16),
+        ("Well then: " + "it is red. " * 4, 12 / 19),
+        ("a b a b then c d e c d e c d e", 6 / 14),  # the longest loop counts, not all of them
+        ([5, 5, 5, 5, 5], 4 / 5),
+        ([1, 2, 3, 1, 2, 3, 1], 4 / 7),
+        ([1, 2, 3, 4], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_repetition(answer, share):
+    assert metrics.repetition(answer) == pytest.approx(share)
+
+
+def test_repetition_finds_a_loop_behind_a_real_answer_and_none_in_prose_and_code():
+    assert metrics.repetition("The port is 7419.\n" + "The gate listens on it. " * 30) > 0.9
+    assert metrics.repetition(metrics.__doc__ + (metrics.repetition.__doc__ or "")) < 0.1
+    with open(metrics.__file__, encoding="utf-8") as file:
+        assert metrics.repetition(file.read()) < 0.1
+    # A table's or list's rows differ in what they say.
+    assert metrics.repetition("\n".join(f"- item {n}: {n * 7}" for n in range(30))) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "same"),
+    [
+        ("a\r\nb\r", "a\nb", True),
+        ("a  \nb\t\n\n", "a\nb", True),
+        ("a\n\nb", "a\nb", False),  # an empty line inside is a line
+        (" a\nb", "a\nb", False),  # so is what a line is set in by
+        ("a\nB", "a\nb", False),
+        ("a\xa0", "a", False),
+    ],
+)
+def test_verbatim_but_for_line_ends_and_trailing_blanks(answer, reference, same):
+    assert metrics.is_verbatim(answer, reference) is same
+
+
+def test_the_matched_prefix_in_tokens():
+    assert metrics.prefix_share([5, 6, 9, 8], [5, 6, 7, 8]) == 0.5
+    assert metrics.prefix_share([5, 6, 7, 8, 9], [5, 6, 7, 8]) == 1.0
+    assert metrics.prefix_share([6, 5], [5, 6]) == 0.0 == metrics.prefix_share([], [5])

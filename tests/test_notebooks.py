@@ -8,6 +8,7 @@ import builtins
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -66,10 +67,7 @@ def test_every_name_in_a_notebook_is_bound_and_every_import_exists(name):
             bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ftlib"):
                 module = __import__(node.module or "", fromlist=["_"])
-                assert all(
-                    hasattr(module, a.name) or (Path(str(module.__file__)).parent / f"{a.name}.py").is_file()
-                    for a in node.names
-                )
+                assert all(hasattr(module, a.name) or find_spec(f"{node.module}.{a.name}") for a in node.names)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             bound.add(node.id)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}

@@ -24,8 +24,9 @@ from ftlib import chat
 from ftlib.adapters import DTYPES, Adapter, base_files, base_skeleton, check_base, read_adapter, write_merged
 from ftlib.errors import SetupError
 from ftlib.export.publish import gguf, push
-from ftlib.inference import stop_tokens
+from ftlib.generation import decode, stop_tokens
 from ftlib.models import DEMO, load_tokenizer, model_path
+from ftlib.runtime import free_memory
 from ftlib.workspace import file_hash, read_json, read_jsonl, read_manifest, write_json
 
 __all__ = ["check_base", "gguf", "merge", "push"]
@@ -170,7 +171,7 @@ def _placement(weights: int, adapter: int, dtype: str) -> tuple[str, str]:
     import torch
 
     short = "bf16" if dtype == "fp32" else dtype
-    choices = [("cpu", "fp32", _free_memory()), ("cpu", "bf16", _free_memory())]
+    choices = [("cpu", "fp32", free_memory()), ("cpu", "bf16", free_memory())]
     if torch.cuda.is_available():
         choices.insert(0, ("cuda", dtype if dtype == "fp32" else short, torch.cuda.mem_get_info()[0]))
     for device, precision, free in choices:
@@ -182,14 +183,6 @@ def _placement(weights: int, adapter: int, dtype: str) -> tuple[str, str]:
         f"The check needs {needed:.1f} GiB for one model in 16 bits, and neither card nor machine has them free. "
         "Free some, or merge without the check: prompts=[] (--no-check)."
     )
-
-
-def _free_memory() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # no Linux: it can't be known
-        return sys.maxsize
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), sys.maxsize)
 
 
 def _ask(
@@ -221,25 +214,13 @@ def _ask(
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter.file.parent))
     model.eval()
+    # One at a time: in 16 bits an answer depends on the shape of the batch.
+    answers = dict(decode(model, encoded, stops, max_new_tokens=ANSWER_TOKENS, batch_size=1))
     rows = []
     for number, prompt in enumerate(encoded):
-        ids = torch.tensor([prompt], device=model.device)
+        tokens = answers[number]["ids"]
+        scored = told[number]["tokens"] if told else tokens
         with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=ANSWER_TOKENS,
-                do_sample=False,
-                num_beams=1,
-                repetition_penalty=1.0,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                eos_token_id=stops,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-            tokens = out[0, len(prompt) :].tolist()
-            scored = told[number]["tokens"] if told else tokens
             logits = model(input_ids=torch.tensor([prompt + scored], device=model.device)).logits[0]
             logprobs = logits[len(prompt) - 1 : -1].float().log_softmax(-1)
         picked = logprobs[torch.arange(len(scored)), torch.tensor(scored)]

@@ -1,30 +1,18 @@
-"""Results -> report.html (one self-contained file), report.md, scorecard.png; and the small tables of the notebooks.
-
-Everything that comes from a repository or a model is escaped.
-"""
+"""The report of the first schema, which `ftlib.evaluate` writes still: to be deleted with it."""
 
 from __future__ import annotations
 
 import base64
-import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from ftlib import plots
-from ftlib.chunking import IGNORE
 from ftlib.evaluate import SETS
-from ftlib.tokens import control_ids
+from ftlib.report.markdown import md
+from ftlib.report.tables import png, shown, table
 from ftlib.workspace import atomic_write, write_json, write_jsonl
-
-# Terminal colours, other control characters, and marks that turn the direction of text: they would act on a reader's
-# screen and not be read.
-_UNSEEN = re.compile(
-    r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]|[\u202a-\u202e\u2066-\u2069\u200e\u200f]"
-)
-LONGEST = 1500  # characters of an answer shown; samples.jsonl holds the whole
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #15803d; --bad: #b91c1c; }
@@ -44,63 +32,6 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; backgro
   margin: .2rem 0; max-height: 24rem; overflow-y: auto; }
 .good { color: var(--good); } .bad { color: var(--bad); } .small { font-size: .85rem; opacity: .8; }
 """
-
-
-def shown(text: Any) -> str:
-    """Text of a repository or model as safe HTML, cut at LONGEST characters, control characters made visible."""
-    text = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", str(text))
-    cut = f" ... ({len(text) - LONGEST:,} more characters)" if len(text) > LONGEST else ""
-    return escape(text[:LONGEST]) + cut
-
-
-def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str] | None = None) -> str:
-    """An HTML table of dicts; `columns` maps keys to headings. Numbers stand right, with thousands separators."""
-    columns = columns or {key: key.replace("_", " ") for key in (rows[0] if rows else {})}
-    numeric = {key for key in columns if rows and all(isinstance(row.get(key), (int, float)) for row in rows)}
-    # Inline, since Jupyter's own style would set text to the right and let a long path push the rest out of sight.
-    left = ' style="text-align:left;vertical-align:top;overflow-wrap:anywhere"'
-    cls = {key: ' class="n"' if key in numeric else left for key in columns}
-    head = "".join(f"<th{cls[key]}>{escape(name)}</th>" for key, name in columns.items())
-    body = "".join(
-        "<tr>" + "".join(f"<td{cls[key]}>{_cell(row.get(key, ''))}</td>" for key in columns) + "</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else shown(value)
-
-
-def audit_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The audit as an HTML table with a line of sums; what happened nowhere takes no column."""
-    sums = {key: sum(row[key] for row in rows) if key != "source" else "all" for key in (rows[0] if rows else {})}
-    rare = ("near_duplicates", "system_merged", "replaced", "bos")
-    columns = {key: key.replace("_", " ") for key in sums if key not in rare or sums[key]}
-    return table([*rows, sums] if rows else [], columns)
-
-
-def coloured(row: Mapping[str, Any], tokenizer: Any) -> str:
-    """A training row as HTML, token by token: green carries loss, grey does not; hover shows the id.
-
-    Control tokens have a frame: the same words in a file's text have none.
-    """
-    control = control_ids(tokenizer)
-    spans = []
-    for token, label in zip(row["input_ids"], row["labels"], strict=True):
-        colour = "#15803d33" if label != IGNORE else "#8882"
-        frame = "outline:1px solid #8888;border-radius:2px;" if token in control else ""
-        # A piece of a character can't be shown by itself; its id can.
-        text = shown(tokenizer.decode([token])).replace("\n", "↵\n")
-        spans.append(f'<span style="{frame}background:{colour}" title="{token}">{text}</span>')
-    return f'<pre style="white-space:pre-wrap;line-height:1.7">{"".join(spans)}</pre>'
-
-
-def png(figure: Any) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
 
 
 def score_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -253,8 +184,8 @@ def _details(row: Mapping[str, Any]) -> str:
 
 def markdown(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """Verdict and tables, for a pull request or a model card."""
-    lines = [f"# {_md(about['project'])}: base against tuned", "", f"**{_md(results['verdict'])}**", ""]
-    lines += [f"- {_md(key)}: {_md(value)}" for key, value in about.items() if key != "project"]
+    lines = [f"# {md(about['project'])}: base against tuned", "", f"**{md(results['verdict'])}**", ""]
+    lines += [f"- {md(key)}: {md(value)}" for key, value in about.items() if key != "project"]
     for title, rows in (
         ("Scorecard", score_rows(results)),
         ("Loss on held-out text", loss_rows(results)),
@@ -262,10 +193,5 @@ def markdown(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any], a
     ):
         if rows:
             lines += ["", f"## {title}", "", "| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-            lines += ["| " + " | ".join(_md(value) for value in row.values()) + " |" for row in rows]
+            lines += ["| " + " | ".join(md(value) for value in row.values()) + " |" for row in rows]
     return "\n".join([*lines, "", METHOD, ""])
-
-
-def _md(value: Any) -> str:
-    text = escape(_UNSEEN.sub("\N{REPLACEMENT CHARACTER}", str(value)), quote=False).replace("\n", " ")
-    return re.sub(r"([\\|*_`\[\]])", r"\\\1", text)

@@ -1,0 +1,202 @@
+"""What the model learned: against retrieval, by length of the text, of changed facts, of what does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ftlib.report.blocks import Picture, Say, Section, Table, label, not_measured, question_sets, right
+from ftlib.report.numbers import count, dig, mean, number, pair, percent, rate, shift, text, told
+
+PAGE, BM25, BOTH = "base+page", "base+bm25", "tuned+bm25"
+BASELINES = {
+    PAGE: "base, the page in the prompt",
+    BM25: "base with BM25",
+    BOTH: "tuned with BM25",
+}
+OUTCOMES = ("current", "stale", "both", "other", "abstained")
+
+
+def section(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> Section:
+    sets, recall = question_sets(results), dig(results, "recall", "wordings") or {}
+    blocks = [*_retrieval(results), *_recall(samples, results), *_changed(sets.get("changed"), results)]
+    if unknown := sets.get("unknown"):
+        base, tuned = (percent(dig(unknown, arm, "correct", "rate")) for arm in ("base", "tuned"))
+        said = f"Of {count(unknown.get('n'))} things that don't exist the base admits it in {base}, the tuned model in"
+        blocks.append(Say(f"{said} {tuned}."))
+    if rows := [row for name in sets if name != "general" for row in kind_rows(results, name)]:
+        blocks.append(Table(rows, "By kind"))
+    blocks += _sampled(results)
+    parts = {
+        "retrieval": any(found.get("baselines") for found in sets.values()),
+        "recall": recall,
+        "changed facts": sets.get("changed"),
+        "unknown things": sets.get("unknown"),
+    }
+    return Section("learned", "What it learned", [*blocks, *not_measured(parts)])
+
+
+def kind_rows(results: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The kinds of one set, as rows of a table."""
+    return [
+        {
+            "set": label(results, name),
+            "kind": kind,
+            "n": count(dig(found, "n")),
+            **{
+                arm: rate(right(found[arm]) if _whole(dig(found, arm)) else dig(found, arm))
+                for arm in ("base", "tuned")
+            },
+            "difference, points": shift(dig(found, "difference")),
+            "so": told(dig(found, "difference"), dig(results, "noise")),
+        }
+        for kind, found in (dig(results, "sets", name, "kinds") or {}).items()
+    ]
+
+
+def _whole(arm: Any) -> bool:
+    return isinstance(arm, Mapping) and "rate" not in arm
+
+
+# --- retrieval --------------------------------------------------------------------------------------------------------
+
+
+def _retrieval(results: Mapping[str, Any]) -> Iterator[Any]:
+    sets = {name: found for name, found in question_sets(results).items() if found.get("baselines")}
+    if not sets:
+        return
+    yield Table(
+        [
+            {
+                "set": label(results, name),
+                "base": rate(right(found.get("base"))),
+                **{title: rate(dig(found, "baselines", key)) for key, title in BASELINES.items() if key != BOTH},
+                "tuned": rate(right(found.get("tuned"))),
+                BASELINES[BOTH]: rate(dig(found, "baselines", BOTH)),
+            }
+            for name, found in sets.items()
+        ],
+        "Right answers beside retrieval",
+    )
+    for line in retrieval_lines(results):
+        yield Say(line)
+    if found := dig(results, "retrieval", "recall_at"):
+        hits = ", ".join(f"among the first {rank} in {percent(share)}" for rank, share in found.items())
+        yield Say(f"The right document is, for BM25, {hits}.", "small")
+
+
+def retrieval_lines(results: Mapping[str, Any]) -> list[str]:
+    """When retrieval beats tuning, and what both together give, in sentences."""
+    ahead: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    together = []
+    for name, found in question_sets(results).items():
+        bm25, tuned = dig(found, "baselines", BM25), right(found.get("tuned"))
+        side = beats(bm25, tuned)
+        if side is None:
+            continue
+        title = label(results, name)
+        ahead[side].append(f"{title} ({percent(bm25['rate'])} against {percent(tuned['rate'])})")
+        both = dig(found, "baselines", BOTH)
+        better = bm25 if bm25["rate"] > tuned["rate"] else tuned
+        if (gain := beats(both, better)) is not None:
+            words = {
+                1: "more than either alone",
+                -1: "less than the better one alone",
+                0: "not told apart from the better",
+            }
+            together.append(f"{title} {percent(both['rate'])}, {words[gain]}")
+    heads = {1: "Retrieval (BM25) beats tuning on", -1: "Tuning beats retrieval on", 0: "Not told apart on"}
+    lines = [f"{heads[side]}: {'; '.join(names)}." for side, names in ahead.items() if names]
+    if together:
+        lines.append(f"Both together: {'; '.join(together)}.")
+    return [*lines, "One beats the other where their 95 % intervals don't touch."] if lines else []
+
+
+def beats(one: Any, other: Any) -> int | None:
+    """1 where the first RATE's interval lies above the other's, -1 below, 0 where they touch; None: can't be said."""
+    first, second = pair(dig(one, "interval")), pair(dig(other, "interval"))
+    if not first or not second or number(dig(one, "rate")) is None or number(dig(other, "rate")) is None:
+        return None
+    return 1 if first[0] > second[1] else -1 if first[1] < second[0] else 0
+
+
+# --- recall, changed facts, sampled answers ---------------------------------------------------------------------------
+
+
+def _recall(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> Iterator[Any]:
+    rows = []
+    for wording, found in (dig(results, "recall", "wordings") or {}).items():
+        for arm in ("base", "tuned"):
+            scores = dig(found, arm) or {}
+            rows.append(
+                {
+                    "asked in": f"{wording} wording",
+                    "n": count(dig(found, "n")),
+                    "model": arm,
+                    "word for word": rate(scores.get("exact")),
+                    "edit similarity": text(scores.get("similarity"), ".2f"),
+                    "right from the start": percent(scores.get("prefix")),
+                    "tokens right": percent(scores.get("token_accuracy")),
+                    "tuned - base, similarity": mean(dig(found, "difference", "similarity"), "+.2f")
+                    if arm == "tuned"
+                    else "",
+                }
+            )
+    if rows:
+        yield Table(rows, "Trained pages and files, recited")
+    if lengths := recall_lengths(samples):
+        yield Picture("recall", f"Edit similarity of recited texts by their length. {lengths}")
+        yield Say(lengths)
+
+
+def recall_lengths(samples: Sequence[Mapping[str, Any]]) -> str:
+    """The longest text that was recited word for word in each wording, beside the longest asked for; may be empty."""
+    longest: dict[str, tuple[float, float]] = {}
+    for row in samples:
+        length = number(row.get("length"))
+        if row.get("set") == "recall" and length is not None:
+            exact, asked = longest.get(str(row.get("wording") or "trained"), (0.0, 0.0))
+            hit = length if dig(row, "tuned", "exact") else 0.0
+            longest[str(row.get("wording") or "trained")] = (max(exact, hit), max(asked, length))
+    parts = [
+        f"in {wording} wording " + (f"{exact:,.0f} tokens" if exact else "none") + f" (asked for up to {asked:,.0f})"
+        for wording, (exact, asked) in sorted(longest.items(), reverse=True)
+    ]
+    return f"Longest text that the tuned model recites word for word: {'; '.join(parts)}." if parts else ""
+
+
+def _changed(found: Mapping[str, Any] | None, results: Mapping[str, Any]) -> Iterator[Any]:
+    arms = {arm: found.get(arm) for arm in ("base", "tuned") if isinstance(found.get(arm), Mapping)} if found else {}
+    if not found or not arms:
+        return
+    said = "; ".join(
+        f"{arm}: " + ", ".join(f"{name} {percent(dig(rates, name, 'rate'))}" for name in OUTCOMES if dig(rates, name))
+        for arm, rates in arms.items()
+    )
+    yield Picture("changed", f"Facts that changed, {said}")
+    rows = [
+        {"changed facts": arm, **{name: rate(dig(rates, name)) for name in OUTCOMES}} for arm, rates in arms.items()
+    ]
+    yield Table(rows, "Which value is named where it changed")
+    yield Say(
+        f"Current values, tuned minus base: {shift(found.get('difference'))} points, n {count(found.get('n'))}. "
+        "Stale: the value before the change."
+    )
+
+
+def _sampled(results: Mapping[str, Any]) -> Iterator[Any]:
+    if found := dig(results, "sampled"):
+        rows = [
+            {
+                "sampled answers": arm,
+                "greedy": percent(dig(found, "greedy", arm)),
+                f"mean of {count(dig(found, 'seeds'))} seeds": percent(dig(found, arm, "mean"))
+                + (
+                    f" ({percent(ends[0])} to {percent(ends[1])})"
+                    if (ends := pair(dig(found, arm, "interval")))
+                    else ""
+                ),
+            }
+            for arm in ("base", "tuned")
+        ]
+        yield Table(rows, "Right answers, sampled")
