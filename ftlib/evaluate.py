@@ -1,231 +1,180 @@
-"""04_eval: base and tuned model, the same prompts, the same decoding, and what the answers are worth."""
+"""04_eval: base and tuned model, the same prompts, the same decoding, and what the answers are worth.
+
+    samples, results = await evaluate(model, tokenizer, workspace, "first", validation, config)
+
+What it does lies in `ftlib.evaluation`. Answers are kept in evals/NAME/answers.jsonl as they come, so that what was
+interrupted goes on; a judge's responses beside them.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from ftlib import metrics, runtime, sample
-from ftlib.generation import generate
-from ftlib.inference import ARMS, arm, held_out, token_loss
-from ftlib.statistics import paired_bootstrap, wilson
-from ftlib.synth import questions_path
-from ftlib.workspace import Workspace, read_jsonl, require
+from ftlib import runtime
+from ftlib.evaluation import dial, losses, rounds, summary
+from ftlib.evaluation.asking import Session
+from ftlib.evaluation.config import EvalConfig, check_eval, default_eval
+from ftlib.evaluation.grading import grade, is_graded, is_right
+from ftlib.evaluation.judge import agreement, judge, labelled
+from ftlib.evaluation.leaks import style_of
+from ftlib.evaluation.planned import planned
+from ftlib.evaluation.verdict import verdict
+from ftlib.inference import ARMS
+from ftlib.statistics import noise_floor, within_noise
+from ftlib.synth.config import SynthConfig
+from ftlib.synth.journal import Journal
+from ftlib.workspace import Workspace, file_hash, manifest_path, read_jsonl, read_manifest
 
-# What each set is for, in the order of the report.
-SETS = {
-    "trained": "Trained questions",
-    "paraphrases": "The same in other words, untrained",
-    "validation": "Questions on held-out documents",
-    "changed": "Facts that changed, asked now",
-    "unknown": "Invented things: does it admit it?",
-    "general": "General knowledge, Python",
-}
+__all__ = ["EvalConfig", "default_eval", "evaluate"]
 
-
-@dataclass(frozen=True)
-class EvalConfig:
-    max_new_tokens: int = 48
-    """Of an answer to a question."""
-    recall_items: int = 6
-    """Pages and files to recite, half each; the shortest trained ones come first."""
-    recall_tokens: int = 128
-    """Tokens of a recited text; the reference is cut to as many."""
-    questions_limit: int = 0
-    """Questions of each set, the first ones; 0: all."""
-    sampled_items: int = 6
-    """Trained questions that are also answered by sampling, to be read beside the greedy answers."""
-    temperature: float = 0.7
-    """Of the sampled answers."""
-    top_p: float = 0.95
-    """Of the sampled answers."""
-    loss_tokens: int = 6000
-    """Validation tokens, at most, of each kind (chat, raw) for the loss; 0: all."""
-    batch_size: int = 0
-    """Prompts answered at once, at most; 0: as many as the memory holds, up to 256."""
-    seed: int = 0
-    """Of the sampling."""
+Row = dict[str, Any]
+BY_RULES = "keywords and overlap"
 
 
-# --- what is asked ----------------------------------------------------------------------------------------------------
-
-
-def question_sets(workspace: Workspace, config: EvalConfig) -> list[dict[str, Any]]:
-    """All questions, as rows of set, id, document_id, question, reference and keywords (may be empty).
-
-    Raises:
-        SetupError: chats.jsonl is missing or stale.
-    """
-    require(workspace, "documents", "chats")
-    rows = []
-    for record in read_jsonl(workspace.chats):
-        # A trained paraphrase is its question once more, and would make the set look larger than it is.
-        # A dialogue of several turns can't be asked by its last question alone.
-        single = len(record["messages"]) == 2 and not record.get("of")
-        if record["method"] in ("page_qa", "yours") and single:
-            kind = "trained" if record["split"] == "train" else "validation"
-            question, answer = (record["messages"][-2]["content"], record["messages"][-1]["content"])
-            rows.append(_question(kind, record["id"], record["document_id"], question, answer, record.get("keywords")))
-    asked = list(read_jsonl(questions_path(workspace))) + [{**r, "set": "general"} for r in sample.questions("general")]
-    for row in asked:
-        reference = row.get("answer") or row.get("current") or ""
-        # A changed fact is right when the current value is named.
-        keywords = row.get("keywords") or ([row["current"]] if row.get("current") else None)
-        rows.append(_question(row["set"], row["id"], row.get("document_id", ""), row["question"], reference, keywords))
-    order = {kind: number for number, kind in enumerate(SETS)}
-    rows.sort(key=lambda row: order[row["set"]])
-    taken: dict[str, int] = defaultdict(int)
-    kept = []
-    for row in rows:
-        taken[row["set"]] += 1
-        if not config.questions_limit or taken[row["set"]] <= config.questions_limit:
-            kept.append(row)
-    return kept
-
-
-def _question(
-    kind: str, id: str, document_id: str, question: str, reference: str, keywords: list[str] | None
-) -> dict[str, Any]:
-    return {
-        "set": kind,
-        "id": id,
-        "document_id": document_id,
-        "question": question,
-        "reference": reference,
-        "keywords": keywords or [],
-    }
-
-
-def recall_rows(workspace: Workspace, tokenizer: Any, config: EvalConfig) -> list[dict[str, Any]]:
-    """Trained pages and files to recite; the reference is the answer's first `recall_tokens` tokens."""
-    rows = []
-    chats = [chat for chat in read_jsonl(workspace.chats) if chat["split"] == "train"]
-    for method in ("page_instruction", "file_snapshot"):
-        trained = [chat for chat in chats if chat["method"] == method]
-        trained.sort(key=lambda c: (len(c["messages"][-1]["content"]), c["id"]))
-        for record in trained[: (config.recall_items + 1) // 2]:
-            ids = tokenizer(record["messages"][-1]["content"], add_special_tokens=False)["input_ids"]
-            rows.append(
-                {
-                    "set": method,
-                    "id": record["id"],
-                    "document_id": record["document_id"],
-                    "question": record["messages"][-2]["content"],
-                    "reference": tokenizer.decode(ids[: config.recall_tokens]),
-                }
-            )
-    return rows[: config.recall_items] if config.recall_items else []
-
-
-# --- the whole evaluation ---------------------------------------------------------------------------------------------
-
-
-def evaluate(
+async def evaluate(
     model: Any,
     tokenizer: Any,
     workspace: Workspace,
+    run: str,
     validation: Sequence[Mapping[str, Any]],
     config: EvalConfig,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Ask both arms everything.
+    *,
+    judging: SynthConfig | None = None,
+    api_key: str | None = None,
+) -> tuple[list[Row], dict[str, Any]]:
+    """Ask both arms everything, and say what came of it.
 
     Args:
-        validation: the mixture's held-out rows, for the loss.
+        model: the run's, of `inference.load_arms`.
+        run: its name.
+        validation: the mixture's held-out rows, for the losses.
+        judging: address and model of a judge, see `evaluation.judge`; None: keywords and overlap.
 
     Returns:
-        samples (one a prompt: set, question, reference, and for each arm its answer and score) and results (by set:
-        n, rate and interval of each arm, difference and its interval; losses; recall; decoding; seconds).
+        samples (one a prompt: set, question, reference, and each arm's answer with its outcome) and results (schema 2):
+        verdict, sets, recall, leaks, canaries, losses, noise, dial, retrieval, decoding, time.
+
+    Raises:
+        SetupError: a stage before is missing or stale, a setting makes no sense, or the judge answers nothing. What was
+            answered is kept.
     """
-    began = time.perf_counter()
-    questions, recall = question_sets(workspace, config), recall_rows(workspace, tokenizer, config)
-    sampled = [{**row, "set": "sampled"} for row in questions if row["set"] == "trained"][: config.sampled_items]
-    sampling = {"temperature": config.temperature, "top_p": config.top_p, "seed": config.seed}
-    losses: dict[str, dict[str, Any]] = {"chat": {}, "raw": {}}
-    rows_of_loss = held_out(validation, config.loss_tokens)
-    for name in ARMS:
-        print(f"{name}: {len(questions)} questions, {len(recall)} texts to recite, {len(sampled)} sampled answers")
-        with arm(model, name):
-            for rows, tokens, decoding in (
-                (questions, config.max_new_tokens, None),
-                (recall, config.recall_tokens, None),
-                (sampled, config.max_new_tokens, sampling),
-            ):
-                prompts = [row["question"] for row in rows]
-                answers = generate(
-                    model, tokenizer, prompts, max_new_tokens=tokens, batch_size=config.batch_size, sampling=decoding
-                )
-                for row, answer in zip(rows, answers, strict=True):
-                    row[name] = answer
-            for kind, held in rows_of_loss.items():
-                losses[kind][name] = token_loss(model, held, tokenizer.pad_token_id)
-    samples = questions + recall + sampled
+    check_eval(config)
+    clock = _Clock()
+    made, scraped, trained = (
+        read_manifest(path) or {} for path in (workspace.chats, workspace.documents, workspace.run(run))
+    )
+    names = _names(made, scraped)
+    rows = planned(workspace, tokenizer, config, names, _validation_share(trained))
+    documents = list(read_jsonl(workspace.documents))
+    folder = workspace.eval(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder / "answers.jsonl") as journal:
+        session = Session(model, tokenizer, journal, file_hash(manifest_path(workspace.run(run))), config.batch_size)
+        with clock("answers"):
+            rounds.plain(session, rows, config)
+        with clock("with a text in the prompt"):
+            retrieval = rounds.with_text(session, rows, documents, config)
+        with clock("sampled"):
+            sampled = rounds.sampled(session, rows, config)
+        with clock("noise"):
+            again = rounds.again(session, rows, config)
+        with clock("dial"):
+            stops = rounds.at_scales(session, rows, config)
+    with clock("losses"):
+        held = losses.rows_of(tokenizer, validation, rounds.of_set(rows, "general"), config.loss_tokens)
+        losses.measure(model, tokenizer, held)
+        losses.token_accuracy(model, tokenizer, rounds.of_set(rows, "recall"))
+        scale_losses = [losses.at_scale(model, tokenizer, held, one["scale"]) for one in stops]
+    with clock("grading"):
+        style = style_of(documents, names)
+        answers = [(row, row[name]) for row in rows for name in ARMS]
+        answers += [(row, answer) for row in rows for answer in row.get("baselines", {}).values()]
+        answers += [(row, answer) for row in sampled for name in ARMS for answer in row[name]]
+        answers += [*again, *((row, row["at"]) for one in stops for row in (*one["learned"], *one["general"]))]
+        await grade(answers, style, tokenizer, judging=judging, folder=folder, api_key=api_key)
+        grader = await _grader(judging, folder, api_key)
+    samples = [*rows, *({**row, **{name: row[name][0] for name in ARMS}} for row in sampled)]
     for row in samples:
-        for name in ARMS:
-            row[name] |= score(row, row[name]["text"])
-    results = summarise(samples)
-    results |= {
-        "loss": losses,
-        "decoding": {"greedy": {"max_new_tokens": config.max_new_tokens}, "sampled": sampling},
+        row.pop("greedy", None)
+    curve = [
+        {**dial.stop(one["scale"], one["learned"], one["general"]), "loss": loss}
+        for one, loss in zip(stops, scale_losses, strict=True)
+    ]
+    results: dict[str, Any] = {
+        "schema": 2,
+        "sets": summary.by_set(samples),
+        "recall": summary.recall(samples),
+        "loss": {kind: summary.loss(part) for kind, part in held.items()},
+        **summary.habits(samples, style),
+        "noise": _noise(again),
+        "sampled": summary.sampled(sampled, config.seeds),
+        "dial": curve,
+        "knee": dial.knee(curve),
+        "retrieval": retrieval,
+        "retrieval_verdict": summary.retrieval_verdict(samples),
+        "judge": grader,
+        "decoding": {
+            "greedy": {name: getattr(config, name) for name in ("max_new_tokens", "general_tokens", "recall_tokens")},
+            "sampled": {name: getattr(config, name) for name in ("temperature", "top_p", "seeds", "seed")},
+        },
         "settings": asdict(config),
         "machine": asdict(runtime.accelerator()),
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": round(time.perf_counter() - clock.began, 1),
+        "seconds_by_part": clock.parts,
+        "tokens_per_second": {name: round(tokens / seconds, 1) for name, (tokens, seconds) in session.spent.items()},
     }
-    return samples, results | {"verdict": verdict(results)}
+    return samples, results | {"verdict": verdict(results, config)}
 
 
-def score(row: Mapping[str, Any], answer: str) -> dict[str, Any]:
-    """Scores of one answer: `similarity` and `prefix` of a recited text, else `correct`."""
-    if row["set"] in ("page_instruction", "file_snapshot"):
-        return {
-            "similarity": metrics.edit_similarity(answer, row["reference"]),
-            "prefix": metrics.matched_prefix(answer, row["reference"]),
-        }
-    return {"correct": metrics.admits(answer) if row["set"] == "unknown" else metrics.is_correct(answer, row)}
+class _Clock:
+    """Seconds by part."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.parts: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.parts[part] = round(time.perf_counter() - began, 1)
 
 
-def summarise(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rates by set and arm with 95 % intervals (Wilson), and tuned minus base (paired bootstrap by document)."""
-    sets: dict[str, Any] = {}
-    for kind in SETS:
-        rows = [row for row in samples if row["set"] == kind]
-        if not rows:
-            continue
-        sets[kind] = {"n": len(rows), "documents": len({_group(row) for row in rows})}
-        for name in ARMS:
-            hits = sum(row[name]["correct"] for row in rows)
-            sets[kind][name] = {"correct": hits, "rate": hits / len(rows), "interval": wilson(hits, len(rows))}
-        sets[kind]["difference"] = {
-            "rate": sets[kind]["tuned"]["rate"] - sets[kind]["base"]["rate"],
-            "interval": paired_bootstrap(rows, lambda r: r["tuned"]["correct"] - r["base"]["correct"], _group),
-        }
-    recall = [row for row in samples if "similarity" in row["tuned"]]
-    means = {
-        name: {
-            "similarity": sum(r[name]["similarity"] for r in recall) / len(recall),
-            "verbatim": sum(r[name]["similarity"] == 1 for r in recall),
-        }
-        for name in ARMS
-        if recall
-    }
-    return {"sets": sets, "recall": {"n": len(recall), **means}}
+def _names(made: Mapping[str, Any], scraped: Mapping[str, Any]) -> list[str]:
+    """What the project is called: as in its questions, as it was scraped, and its aliases."""
+    settings = made.get("settings") or {}
+    names = [made.get("project"), scraped.get("name"), scraped.get("full_name"), *(settings.get("aliases") or [])]
+    return list(dict.fromkeys(name for name in names if name))
 
 
-def _group(row: Mapping[str, Any]) -> str:
-    return row["document_id"] or row["id"]
+def _validation_share(trained: Mapping[str, Any]) -> float:
+    """Of the run's mixture; 0 where everything was trained on."""
+    mixture = (trained.get("settings") or {}).get("mixture") or {}
+    return 0.0 if mixture.get("all_data") else mixture.get("validation_share", 0.1)
 
 
-def verdict(results: Mapping[str, Any]) -> str:
-    """Base against tuned in one line."""
-    parts = []
-    for kind, label in (("trained", "trained"), ("paraphrases", "in other words"), ("general", "general")):
-        if kind in results["sets"]:
-            found = results["sets"][kind]
-            parts.append(f"{label} {found['base']['correct']} -> {found['tuned']['correct']} of {found['n']}")
-    for kind in ("chat", "raw"):
-        losses = results["loss"][kind]
-        if losses["base"]["loss"] is not None:
-            parts.append(f"held-out {kind} loss {losses['base']['loss']:.2f} -> {losses['tuned']['loss']:.2f}")
-    return "base -> tuned: " + "; ".join(parts)
+def _noise(again: Sequence[tuple[Row, Mapping[str, Any]]]) -> dict[str, Any] | None:
+    """The base against itself at another batch size; `within`: what that explains in as many questions."""
+    pairs = [(row, row["base"], answer) for row, answer in again if is_graded(row["base"]) and is_graded(answer)]
+    if not pairs:
+        return None
+    first, second = (
+        [(one["text"], float(is_right(row, one))) for row, one in found]
+        for found in ([(row, before) for row, before, _ in pairs], [(row, after) for row, _, after in pairs])
+    )
+    found = noise_floor(first, second)
+    return {**found, "differ": found["answers_differ"], "within": within_noise(found, len(pairs))}
+
+
+async def _grader(judging: SynthConfig | None, folder: Path, api_key: str | None) -> dict[str, Any]:
+    """Who graded, and how far that agrees with answers labelled by hand."""
+    by_hand = labelled()
+    verdicts = await judge(by_hand, judging or SynthConfig(), folder, api_key=api_key)
+    asked = judging is not None and bool(judging.base_url or api_key)
+    name = (judging.judge_model or judging.model) if judging is not None and asked else BY_RULES
+    return {"model": name, "agreement": agreement([v["label"] for v in verdicts], [row["label"] for row in by_hand])}

@@ -68,34 +68,52 @@ def token_loss(model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int,
     Returns:
         nll (in nats), tokens (labels counted), loss (nll / tokens).
     """
-    import torch
-
-    total, counted = 0.0, 0
-    for batch in _batches(rows, tokens):
-        width = max(len(row["input_ids"]) for row in batch)
-        ids = torch.tensor([row["input_ids"] + [pad_token_id] * (width - len(row["input_ids"])) for row in batch])
-        labels = torch.tensor([row["labels"] + [chat.IGNORE] * (width - len(row["labels"])) for row in batch])
-        mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in batch])
-        # Not inference_mode: what a model caches under it (rotary tables) could not be trained through afterwards.
-        with torch.no_grad():
-            logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[:, :-1]
-            target = labels[:, 1:].to(model.device)
-            total += float(
-                torch.nn.functional.cross_entropy(
-                    logits.float().flatten(0, 1), target.flatten(), ignore_index=chat.IGNORE, reduction="sum"
-                )
-            )
-        counted += int((target != chat.IGNORE).sum())
+    found = row_losses(model, rows, pad_token_id, tokens)
+    total, counted = sum(row["nll"] for row in found), sum(row["tokens"] for row in found)
     return {"nll": total, "tokens": counted, "loss": total / counted if counted else None}
 
 
-def _batches(rows: Sequence[Mapping[str, Any]], tokens: int) -> Iterator[list[Mapping[str, Any]]]:
-    batch: list[Mapping[str, Any]] = []
-    for row in sorted(rows, key=lambda r: len(r["input_ids"])):
-        if batch and (len(batch) + 1) * len(row["input_ids"]) > tokens:
+def row_losses(
+    model: Any, rows: Sequence[Mapping[str, Any]], pad_token_id: int, tokens: int = 4096
+) -> list[dict[str, Any]]:
+    """Of each row: nll (nats), tokens (labels counted) and hits (labels that were the likeliest token)."""
+    import torch
+
+    found: list[dict[str, Any]] = [{} for _ in rows]
+    for batch in _batches(rows, tokens):
+        width = max(len(rows[n]["input_ids"]) for n in batch)
+        ids, labels, mask = (
+            torch.tensor([values + [filler] * (width - len(values)) for values in columns], device=model.device)
+            for columns, filler in (
+                ([list(rows[n]["input_ids"]) for n in batch], pad_token_id),
+                ([list(rows[n]["labels"]) for n in batch], chat.IGNORE),
+                ([[1] * len(rows[n]["input_ids"]) for n in batch], 0),
+            )
+        )
+        # Not inference_mode: what a model caches under it (rotary tables) could not be trained through afterwards.
+        with torch.no_grad():
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+            target = labels[:, 1:]
+            nll = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), target.flatten(), ignore_index=chat.IGNORE, reduction="none"
+            ).view_as(target)
+            hits = (logits.argmax(-1) == target).sum(1)  # never where there is no label
+            sums = zip(
+                nll.double().sum(1).tolist(), (target != chat.IGNORE).sum(1).tolist(), hits.tolist(), strict=True
+            )
+        for number, (loss, count, hit) in zip(batch, sums, strict=True):
+            found[number] = {"nll": loss, "tokens": count, "hits": hit}
+    return found
+
+
+def _batches(rows: Sequence[Mapping[str, Any]], tokens: int) -> Iterator[list[int]]:
+    """Numbers of rows of like length."""
+    batch: list[int] = []
+    for number in sorted(range(len(rows)), key=lambda n: len(rows[n]["input_ids"])):
+        if batch and (len(batch) + 1) * len(rows[number]["input_ids"]) > tokens:
             yield batch
             batch = []
-        batch.append(row)
+        batch.append(number)
     if batch:
         yield batch
 

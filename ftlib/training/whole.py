@@ -8,6 +8,7 @@ checked against its base, scaled, exported and resumed by the same code. It cost
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,34 @@ def scale(model: Any, factor: float) -> None:
         for weight, original in _pairs(model):
             start = original.to(weight.dtype)
             weight.sub_(start).mul_(factor).add_(start)
+
+
+@contextmanager
+def scaled(model: Any, factor: float) -> Iterator[None]:
+    """A context in which what was learned counts `factor` times; behind it the model is what it was, to the bit."""
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    if factor == 1:
+        yield
+        return
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    before = [dict(layer.scaling) for layer in layers]
+    copies = [(weight, weight.detach().clone()) for weight, _ in _pairs(model)]
+    try:
+        with torch.no_grad():
+            for layer in layers:
+                layer.scaling.update({name: factor * value for name, value in layer.scaling.items()})
+            for weight, original in _pairs(model):
+                start = original.to(weight.dtype)
+                weight.sub_(start).mul_(factor).add_(start)
+        yield
+    finally:
+        for layer, scaling in zip(layers, before, strict=True):
+            layer.scaling.update(scaling)
+        with torch.no_grad():
+            for weight, copy in copies:
+                weight.copy_(copy)
 
 
 def second_rate(trainer: Any, config: TrainConfig) -> None:
