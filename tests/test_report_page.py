@@ -164,6 +164,7 @@ def test_the_numbers_of_the_results_stand_in_both_files(written, results):
         assert line.replace("-&gt;", "->") in html, line
         assert line in plain, line
     assert "![" in text and text.count(".png)") == 5
+    assert "\nThe training's style, by kind:\n\n| in general answers |" in text
 
 
 def test_what_is_not_told_apart_names_what_could_be_seen(results):
@@ -368,11 +369,13 @@ def test_the_sets_stand_in_the_reports_order(samples):
     assert re.findall("<h3>(.*?)</h3>", html) == list(evaluated.LABELS.values())
 
 
-def test_a_changed_fact_and_a_baseline():
+def test_a_changed_fact_a_leak_and_a_baseline():
     row = answer_row(1, "stale", "both", old="20 s", current="30 s", keywords=["lease"])
     row["baselines"] = {"base+bm25": {"text": "retrieved", "outcome": "current", "ended": False}}
+    row["tuned"]["leaks"] = ["dated", "another"]
     text = Structure(answers.side_by_side([row], {})).text
     assert "now: 30 s · before: 20 s · keywords: lease" in text
+    assert f"of the training's style: {LEAKS['dated']} · of the training's style: another" in text
     assert "✗ stale" in text and "○ both" in text and "base+bm25 · ✓ current · cut at the token limitretrieved" in text
 
 
