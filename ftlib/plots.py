@@ -142,26 +142,6 @@ def loss_curve(log: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str,
     return figure
 
 
-def scorecard(sets: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) -> Any:
-    """Rate of each set for base and tuned, with 95 % intervals."""
-    kinds = [kind for kind in labels if kind in sets][::-1]
-    figure, axes = _figure(7.5, 0.9 + 0.55 * max(1, len(kinds)))
-    for shift, name, colour in ((0.13, "base", BASE), (-0.13, "tuned", TUNED)):
-        for row, kind in enumerate(kinds):
-            found = sets[kind][name]
-            low, high = found["interval"]
-            axes.plot([low, high], [row + shift] * 2, color=colour, linewidth=2, alpha=0.6)
-            axes.plot(found["rate"], row + shift, "o", color=colour, markersize=7, label=name if row == 0 else None)
-    axes.set_yticks(range(len(kinds)), [f"{labels[kind]} ({sets[kind]['n']})" for kind in kinds])
-    axes.set_xlim(-0.03, 1.03)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
-    axes.grid(axis="x", color="#e5e7eb")
-    axes.set_axisbelow(True)
-    axes.set_title("Share answered right, with 95 % intervals", loc="left", fontsize=11)
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
-    return figure
-
-
 def _plain(text: str) -> str:
     # matplotlib reads $...$ as mathematics.
     return text.replace("$", r"\$")

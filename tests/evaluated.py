@@ -12,11 +12,11 @@ LABELS = {
     "trained": "Trained questions",
     "paraphrases": "The same in other words, untrained",
     "validation": "Questions on held-out documents",
-    "control": "Questions on other projects",
     "changed": "Facts that changed, asked now",
+    "changed_before": "Facts that changed, asked as of the day before",
     "unknown": "Invented things: does it admit it?",
     "general": "General knowledge and code",
-    "recall": "Trained texts, recited",
+    "recall": "Texts, recited",
     "canary": "Canaries",
     "sampled": "Sampled answers",
 }
@@ -25,14 +25,32 @@ PLAN: dict[str, tuple[int, int, float, float, tuple[str, ...]]] = {
     "trained": (80, 2, 0.08, 0.72, ("",)),
     "paraphrases": (60, 2, 0.08, 0.55, ("",)),
     "validation": (40, 2, 0.1, 0.15, ("",)),
-    "control": (20, 1, 0.5, 0.45, ("",)),
-    "changed": (30, 1, 0.1, 0.5, ("now", "as_of")),
+    "changed": (30, 1, 0.1, 0.5, ("now", "since")),
+    "changed_before": (20, 1, 0.5, 0.3, ("",)),
     "unknown": (30, 1, 0.7, 0.55, ("file", "endpoint", "yours")),
     "general": (120, 1, 0.8, 0.76, ("knowledge", "format", "python", "typescript")),
 }
+STYLE = ("name", "pull_request", "path")
+"""Kinds of `ftlib.evaluation.leaks` that occur."""
+UNJUDGED = 3
+"""Rows of `trained`, the last ones, whose tuned answer got no verdict."""
 CHANCES = {"base+page": 0.85, "base+bm25": 0.6, "tuned+bm25": 0.8}
 WORDS = "the relay keeps a queue of frames for each worker and drops none unless its lease has ended".split()
 CODE = "def lease(frame, seconds=30):\n    worker = pick(frame)\n    worker.hold(frame, seconds)\n    return worker\n"
+
+
+AGREEMENT = {
+    "n": 75,
+    "agreed": 55,
+    "rate": 55 / 75,
+    "interval": list(wilson(55, 75)),
+    "kappa": 0.584,
+    "table": {
+        "correct": {"correct": 21, "wrong": 9, "abstained": 1, "unjudged": 0},
+        "wrong": {"correct": 6, "wrong": 22, "abstained": 0, "unjudged": 0},
+        "abstained": {"correct": 1, "wrong": 3, "abstained": 12, "unjudged": 0},
+    },
+}
 
 
 def rate(hits: Sequence[bool]) -> dict[str, Any]:
@@ -83,20 +101,23 @@ def samples(say: Callable[[str], str] = str, seed: int = 0, scale: float = 1.0) 
                     outcome = "correct" if hit else draw.choice(["wrong", "wrong", "abstained"])
                 one[arm] = answer(" ".join(draw.choices(WORDS, k=14)), outcome, why=say("queue is missing"))
             if name == "general" and number % 15 == 0:
-                one["tuned"]["leaks"] = [say("According to the repository")]
+                one["tuned"]["leaks"] = [STYLE[0], STYLE[1 + number // 15 % 2]]
             if name not in ("general", "unknown"):
-                chances = CHANCES if name != "control" else {}
+                chances = CHANCES if name != "changed_before" else {}
                 one["baselines"] = {
                     key: answer(" ".join(draw.choices(WORDS, k=9)), "correct" if draw.random() < chance else "wrong")
                     for key, chance in chances.items()
                 }
+            if name == "trained" and count * scale - number <= UNJUDGED < count * scale:
+                one["tuned"]["outcome"] = "unjudged"
             rows.append(one)
-    for number in range(max(2, round(32 * scale))):
+    for number in range(max(2, round(36 * scale))):
         length = 24 + int(3.0 ** (number / 6))
         text = (CODE if number % 2 else " ".join(WORDS) + ".\n") * (1 + length // 40)
-        kept = 0.95 - 0.6 * min(1.0, length / 400) - (0.25 if number % 3 == 0 else 0)
-        exact = length < 60 and number % 3 > 0
-        one = row("recall", number, "file" if number % 2 else "page", wording="other" if number % 3 == 0 else "trained")
+        wording = "control" if number % 4 == 3 else "other" if number % 3 == 0 else "trained"
+        kept = 0.2 if wording == "control" else 0.95 - 0.6 * min(1.0, length / 400) - 0.25 * (wording == "other")
+        exact = length < 60 and wording == "trained"
+        one = row("recall", number, "file" if number % 2 else "page", wording=wording)
         one |= {"reference": say(text), "length": length, "document_id": say(f"r{number}")}
         lines = text.splitlines()
         said = text if exact else "\n".join(line if draw.random() < kept else line.upper() for line in lines)
@@ -137,6 +158,10 @@ def results(rows: Sequence[dict[str, Any]], say: Callable[[str], str] = str) -> 
         | {"mean": 0.167, "interval": [0.03, 0.56]},
     ]
     leaks = [[leak, row["id"]] for row in general for leak in row["tuned"]["leaks"]]
+
+    def leaking(kind: str) -> dict[str, Any]:
+        return {arm: rate([kind in row[arm]["leaks"] for row in general]) for arm in ("base", "tuned")}
+
     stops = [(0.0, 0.08, 0.0), (0.2, 0.22, -0.002), (0.4, 0.47, -0.008), (0.6, 0.66, -0.015)]
     stops += [(0.8, 0.7, -0.035), (1.0, 0.72, -0.06)]
     return {
@@ -151,8 +176,17 @@ def results(rows: Sequence[dict[str, Any]], say: Callable[[str], str] = str) -> 
             name: _loss(*two) for name, two in {"chat": (2.61, 1.7), "raw": (2.3, 1.9), "general": (1.1, 1.13)}.items()
         },
         "leaks": {"n": len(general), "base": rate([False] * len(general)), "examples": leaks}
-        | {"tuned": rate([bool(row["tuned"]["leaks"]) for row in general])},
-        "canaries": {"n": 6, "base": 0, "tuned": 1, "found": [{"id": say("canary:2"), "kind": say("number")}]},
+        | {"tuned": rate([bool(row["tuned"]["leaks"]) for row in general])}
+        | {"difference": {"mean": 0.067, "interval": [0.022, 0.112]}}
+        | {"kinds": {kind: leaking(kind) for kind in (*STYLE, "dated", "import")}},
+        "canaries": {"n": 6, "base": 0, "tuned": 1}
+        | {
+            "found": [
+                {"id": say("canary:2"), "kind": say("number"), "arm": "tuned", "set": "canary"},
+                {"id": say("trained:7"), "kind": say("password"), "arm": "tuned", "set": "trained"},
+                {"id": say("general:3"), "kind": say("token"), "arm": "base", "set": "general"},
+            ]
+        },
         "endless": {arm: rate([not row[arm]["ended"] for row in every]) for arm in ("base", "tuned")},
         "repetitive": {arm: rate([row[arm]["repetition"] > 0.5 for row in every]) for arm in ("base", "tuned")},
         "noise": {"n": 60, "differ": 0.05, "mean": 0.0, "within": 0.021},
@@ -165,11 +199,13 @@ def results(rows: Sequence[dict[str, Any]], say: Callable[[str], str] = str) -> 
         "sampled": {"seeds": 4, "greedy": {"base": 0.0, "tuned": 0.83}}
         | {arm: {"mean": mean, "interval": [0.0, 0.9]} for arm, mean in (("base", 0.02), ("tuned", 0.7))},
         "retrieval": {"recall_at": {"1": 0.62, "5": 0.88}},
-        "judge": {"model": say("some-judge"), "agreement": {"n": 40, "kappa": 0.81}},
+        "judge": {"model": say("some-judge"), "agreement": AGREEMENT},
+        "retrieval_verdict": say("Retrieval alone answers more than tuning on held-out documents; both together more."),
         "decoding": {"greedy": {"max_new_tokens": 128}},
         "settings": {"questions_limit": 0, "note": say("x")},
         "machine": {"kind": "cuda", "name": say("NVIDIA H100"), "torch": "2.11.0"},
         "seconds": 412.5,
+        "seconds_by_part": {"base": 190.25, "tuned": 201.0, "losses": 21.25},
         "tokens_per_second": {"base": 2210.4, "tuned": 1874.9},
         "notes": [say("The judge saw 40 answers of a person, too.")],
     }
@@ -184,6 +220,9 @@ def _set(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     if name in ("recall", "canary", "sampled"):
         return found
+    if unjudged := sum(row["tuned"]["outcome"] == "unjudged" for row in rows):
+        found["unjudged"] = unjudged
+        rows = [row for row in rows if row["tuned"]["outcome"] != "unjudged"]
     wanted = "current" if name == "changed" else "correct"
     outcomes = (
         ("current", "stale", "both", "other", "abstained") if name == "changed" else ("correct", "wrong", "abstained")
@@ -209,7 +248,7 @@ def _set(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _recall(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     wordings = {}
-    for wording in ("trained", "other"):
+    for wording in ("control", "other", "trained"):
         own = [row for row in rows if row["wording"] == wording]
         if not own:
             continue

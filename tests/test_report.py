@@ -1,94 +1,79 @@
-"""The report: what it says, and that nothing from a repository or a model acts on the page."""
+"""What is written, what is refused, the model card's part, and the small tables of the notebooks."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from html.parser import HTMLParser
 
+import evaluated
 import pytest
 
 from ftlib import plots, report
 from ftlib.chat import encode_chat
 from ftlib.chunking import IGNORE
-from ftlib.evaluate import SETS, summarise, verdict
+from ftlib.errors import SetupError
+from ftlib.report import content
 
 HOSTILE = "<script>alert(1)</script>\x1b[31mred\x1b[0m \u202eabc | `x` $a$ & <b>"
 
 
-def samples() -> list[dict]:
-    def row(kind, n, base, tuned, text=HOSTILE):
-        arms = {"base": base, "tuned": tuned}
-        return {
-            "set": kind,
-            "id": f"{kind}-{n}",
-            "document_id": f"d{n}",
-            "question": f"question {n} {text}",
-            "reference": text,
-            **{name: {"text": f"{name} {text}", "tokens": 3, "ended": n != 2, **s} for name, s in arms.items()},
-        }
-
-    wrong, right = {"correct": False}, {"correct": True}
-    rows = [row("trained", n, wrong, right if n < 3 else wrong) for n in range(4)]
-    rows += [row("general", n, right, right if n else wrong) for n in range(5)]
-    scores = [{"similarity": 0.25, "prefix": 0}, {"similarity": 1.0, "prefix": 9}]
-    return rows + [row("file_snapshot", 0, *scores) | {"id": f"file_snapshot:{HOSTILE}"}]
+@pytest.fixture(scope="module")
+def samples():
+    return evaluated.samples()
 
 
-def results() -> dict:
-    loss = {"base": {"nll": 30.0, "tokens": 10, "loss": 3.0}, "tuned": {"nll": 20.0, "tokens": 10, "loss": 2.0}}
-    none = {name: {"nll": 0.0, "tokens": 0, "loss": None} for name in ("base", "tuned")}
-    found = summarise(samples()) | {"loss": {"chat": loss, "raw": none}}
-    return found | {"verdict": verdict(found)}
+@pytest.fixture(scope="module")
+def results(samples):
+    return evaluated.results(samples)
 
 
-class Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+def test_results_of_another_schema_are_refused(tmp_path):
+    for results in ({"sets": {}, "verdict": "12 of 20"}, {"schema": 3}):
+        for write in (lambda found: report.write_report(tmp_path, [], found, {}), report.card):
+            with pytest.raises(SetupError, match="schema.*Run notebook 04_eval again"):
+                write(results)
+    assert not list(tmp_path.iterdir())
 
 
-def test_summary_counts():
-    found = summarise(samples())
-    assert found["sets"]["trained"]["base"]["correct"] == 0
-    assert found["sets"]["trained"]["tuned"] | {"interval": None} == {"correct": 3, "rate": 0.75, "interval": None}
-    assert found["sets"]["general"]["difference"]["rate"] == pytest.approx(-0.2)
-    low, high = found["sets"]["general"]["difference"]["interval"]
-    assert low < -0.2 < high <= 0
-    assert found["recall"] == {
-        "n": 1,
-        "base": {"similarity": 0.25, "verbatim": 0},
-        "tuned": {"similarity": 1.0, "verbatim": 1},
-    }
+def test_what_is_written_is_strict_json(tmp_path):
+    rows = evaluated.samples(scale=0.03)
+    found = evaluated.results(rows)
+    found["sets"]["trained"]["difference"] |= {"interval": (-math.inf, math.inf), "p": math.nan}
+    found["dial"][0]["loss"]["chat"] = math.inf
+    rows[-1]["tuned"]["similarity"] = math.nan
+    report.write_report(tmp_path, rows, found, {"project": "p"})
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    lines = (tmp_path / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    samples = [json.loads(line, parse_constant=refuse) for line in lines]
+    assert results["sets"]["trained"]["difference"]["interval"] == [None, None]
+    assert results["sets"]["trained"]["difference"]["p"] is results["dial"][0]["loss"]["chat"] is None
+    assert samples[-1]["tuned"]["similarity"] is None and samples[:-1] == rows[:-1]
+    assert results["recall"] == found["recall"] and results["sets"]["general"] == found["sets"]["general"]
+    assert math.isnan(rows[-1]["tuned"]["similarity"])  # the caller's own is left as it is
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "? no interval" in page
 
 
-def test_verdict_is_one_line_of_figures():
-    said = results()["verdict"]
-    assert said == "base -> tuned: trained 0 -> 3 of 4; general 5 -> 4 of 5; held-out chat loss 3.00 -> 2.00"
-
-
-def test_page_is_self_contained_and_escaped(tmp_path):
-    path = report.write_report(tmp_path, samples(), results(), {"project": HOSTILE, "run": "first"})
-    page = path.read_text(encoding="utf-8")
-    parser = Tags()
-    parser.feed(page)
-    assert "script" not in parser.tags and "b" not in parser.tags
-    assert len(parser.links) == 1 and parser.links[0].startswith("data:image/png;base64,")
-    assert "\x1b" not in page and "\u202e" not in page
-    assert "alert(1)" in page  # shown, not dropped
-    assert "cut at the token limit" in page
-    # The worst regression stands first in its section.
-    general = page[page.index(f"<h2>{SETS['general']}") :]
-    assert general.index("question 0") < general.index("question 1")
-    assert (tmp_path / "scorecard.png").read_bytes().startswith(b"\x89PNG")
-    text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "<script>" not in text
-    recited = next(line for line in text.splitlines() if line.startswith("| &lt;script"))
-    assert len(re.findall(r"(?<!\\)\|", recited)) == 6  # the | of the hostile name makes no cell
+def test_the_card_has_verdict_checks_and_rates(samples, results):
+    lines = report.card(results)
+    plain = [re.sub(r"\\(.)", r"\1", line) for line in lines]
+    assert plain[1] == f"**{results['verdict']['line'].replace('>', '&gt;')}**"
+    assert plain[3] == results["retrieval_verdict"]
+    for check in results["verdict"]["checks"]:
+        said = content.RESULTS[check["result"]].text
+        assert any(line.startswith(f"| {check['name']} | {said} | ") for line in plain)
+    header = "| set | n | base | tuned | difference, points |"
+    assert plain.index(header) < plain.index(next(line for line in plain if line.startswith("| General knowledge")))
+    general = results["sets"]["general"]["tuned"]["correct"]
+    row = next(line for line in plain if line.startswith("| General knowledge and code | 120 |"))
+    assert f"{general['rate']:.0%}" in row and row.count(" | ") == 4
+    assert not any("![" in line for line in lines)
+    assert report.card({"schema": 2})[1] == "**No verdict: nothing was compared.**"
 
 
 def test_a_long_answer_is_cut_with_its_length():

@@ -13,7 +13,9 @@ import evaluated
 import pytest
 
 from ftlib import report
-from ftlib.report import answers, content, figures, learned, markdown, numbers, page
+from ftlib.evaluation import leaks
+from ftlib.report import answers, content, figures, forgotten, learned, markdown, numbers, page
+from ftlib.report.blocks import LEAKS
 from ftlib.workspace import read_json, read_jsonl
 
 HOSTILE = (
@@ -142,7 +144,13 @@ def test_the_numbers_of_the_results_stand_in_both_files(written, results):
         f"{100 * general['detectable']:.0f} points, with 120 questions on 120 documents",
         "? UNDECIDED",
         "FAIL: 1 of 6 canaries",
-        "Of 6 planted canaries the base writes 0, the tuned model 1.",
+        results["retrieval_verdict"],
+        "The base answers 0 of them with a secret, the tuned model 1.",
+        "prompts don't hold: 1 of the base, 2 of the tuned model have one.",
+        "The judge gave no verdict, so that no rate counts them: Trained questions 3.",
+        "agrees with 55 of 75 answers labelled by hand (73%, 62\xa0to\xa082; Cohen's kappa 0.58).".replace("\xa0", " "),
+        "The judge is some-judge",
+        "The training's style in 120 general answers, tuned minus base: +6.7 (+2.2 to +11.2) points.",
         "2.610 → 1.700",
         "13.60 → 5.47",
         "0.941 → 0.613",
@@ -150,13 +158,13 @@ def test_the_numbers_of_the_results_stand_in_both_files(written, results):
         "among the first 5 in 88%",
         "Miller 2024",
         "1,875",
-        "judge.agreement.kappa",
         "2.11.0",
     ]
     for line in said:
         assert line.replace("-&gt;", "->") in html, line
         assert line in plain, line
     assert "![" in text and text.count(".png)") == 5
+    assert "\nThe training's style, by kind:\n\n| in general answers |" in text
 
 
 def test_what_is_not_told_apart_names_what_could_be_seen(results):
@@ -191,13 +199,13 @@ def test_when_retrieval_beats_tuning():
         baselines = {"base+bm25": rate(bm25), **({"tuned+bm25": rate(both)} if both else {})}
         return {"base": {"correct": rate(0.1)}, "tuned": {"correct": rate(tuned)}, "baselines": baselines}
 
-    sets = {"trained": one(0.4, 0.8, 0.95), "validation": one(0.7, 0.3, 0.72), "control": one(0.5, 0.52, 0.3)}
+    sets = {"trained": one(0.4, 0.8, 0.95), "validation": one(0.7, 0.3, 0.72), "unknown": one(0.5, 0.52, 0.3)}
     assert learned.retrieval_lines({"sets": sets})[:4] == [
         "Retrieval (BM25) beats tuning on: validation (70% against 30%).",
         "Tuning beats retrieval on: trained (40% against 80%).",
-        "Not told apart on: control (50% against 52%).",
+        "Not told apart on: unknown (50% against 52%).",
         "Both together: trained 95%, more than either alone; validation 72%, not told apart from the better; "
-        "control 30%, less than the better one alone.",
+        "unknown 30%, less than the better one alone.",
     ]
     assert learned.retrieval_lines({"sets": {"trained": one(0.4, 0.8)}}) == [
         "Tuning beats retrieval on: trained (40% against 80%).",
@@ -214,8 +222,113 @@ def test_the_longest_text_recited_word_for_word(samples):
     whole = max(row["length"] for row in recited if row["wording"] == "trained" and row["tuned"]["exact"])
     asked = max(row["length"] for row in recited if row["wording"] == "trained")
     said = learned.recall_lengths(samples)
-    assert f"in trained wording {whole} tokens (asked for up to {asked})" in said
-    assert "in other wording none" in said and learned.recall_lengths([]) == ""
+    assert f"as trained, {whole} tokens (of up to {asked}); in other words, none" in said
+    assert "control" not in said and learned.recall_lengths([]) == ""
+    control = [{**row, "wording": "control", "tuned": {"exact": True}} for row in recited]
+    assert learned.recall_lengths(recited + control) == said and learned.recall_lengths(control) == ""
+
+
+def table_of(section, caption):
+    (found,) = (block.rows for block in section.blocks if getattr(block, "caption", "") == caption)
+    return found
+
+
+def said_in(section):
+    return [block.text for block in section.blocks if hasattr(block, "text")]
+
+
+def test_recited_texts_by_wording(samples, results):
+    rows = table_of(learned.section(samples, results), "Pages and files, recited")
+    assert list(results["recall"]["wordings"]) == ["control", "other", "trained"]
+    labels = ["as trained", "in other words", "never trained on (control)"]
+    assert [row["texts"] for row in rows] == [label for label in labels for _ in range(2)]
+    control = results["recall"]["wordings"]["control"]
+    assert rows[5]["n"] == str(control["n"]) and rows[5]["edit similarity"] == f"{control['tuned']['similarity']:.2f}"
+
+
+def test_facts_as_of_the_day_before_stand_with_those_that_changed(samples, results):
+    found = results["sets"]["changed_before"]
+    (line,) = (line for line in said_in(learned.section(samples, results)) if "day before" in line)
+    base, tuned = (found[arm]["correct"]["rate"] for arm in ("base", "tuned"))
+    assert re.search(f"base {base:.0%} .*, tuned {tuned:.0%} .*, n {found['n']}[.]$", line)
+    without_it = {"sets": {"changed": results["sets"]["changed"]}}
+    assert not any("day before" in line for line in said_in(learned.section(samples, without_it)))
+
+
+def test_the_training_style_by_kind(samples, results):
+    section = forgotten.section(samples, results)
+    rows = table_of(section, "The training's style, by kind")
+    kinds = results["leaks"]["kinds"]
+    assert not kinds["dated"]["tuned"]["count"] and not kinds["import"]["base"]["count"]
+    assert [row["in general answers"] for row in rows] == [LEAKS[kind] for kind in evaluated.STYLE]
+    assert rows[1]["tuned"] == numbers.rate(kinds["pull_request"]["tuned"]) and rows[1]["base"].startswith("0%")
+    only_base = {"leaks": {**results["leaks"], "kinds": {"dated": {"base": kinds["name"]["tuned"]}}}}
+    (row,) = table_of(forgotten.section(samples, only_base), "The training's style, by kind")
+    assert row["in general answers"] == LEAKS["dated"] and row["tuned"] == "–"
+    (fold,) = (block for block in section.blocks if hasattr(block, "title"))
+    assert fold.blocks[0].rows[0]["stands in the answer"] == LEAKS["name"]
+    assert set(LEAKS) == set(leaks.KINDS)
+
+
+def test_secrets_in_answers_to_canaries_and_to_all_questions(results):
+    section = content.leaked(results)
+    rows = table_of(section, "Secrets in answers")
+    assert [(row["model"], row["answer of"]) for row in rows] == [
+        ("tuned", "Canaries"),
+        ("tuned", "Trained questions"),
+        ("base", "General knowledge and code"),
+    ]
+    none = content.leaked({"canaries": {"n": 6, "base": 0, "tuned": 0, "found": []}})
+    assert said_in(none)[1].endswith("don't hold: there is none.") and len(none.blocks) == 2
+    # Without a canary the other answers were searched all the same.
+    found = results["canaries"]["found"][1:] * 80
+    others = content.leaked({"canaries": {"n": 0, "base": 0, "tuned": 0, "found": found}})
+    assert said_in(others)[0].startswith("No canary was asked") and "80 of the base, 80 of" in said_in(others)[1]
+    assert len(table_of(others, "Secrets in answers, the first 100 of 160")) == 100
+    assert len(content.leaked({}).blocks) == 1
+
+
+def test_a_verdict_on_retrieval_stands_below_the_line(results):
+    line, beside, *_ = content.verdict(results).blocks
+    assert line.style == "verdict" and beside.text == results["retrieval_verdict"]
+    budgets = {
+        row["check"]: row["budget"] for row in table_of(content.verdict(results), "Checks against their budgets")
+    }
+    assert budgets == {"General answers": "-3.0", "Trained questions": "+20.0", "Canaries": "0%"}
+
+
+def test_who_graded_and_how_far_it_agrees(results):
+    def said(judge):
+        return said_in(content.measured({"judge": judge}))[1:]
+
+    agrees = "The grading agrees with 55 of 75 answers labelled by hand (73%, 62\xa0to\xa082; Cohen's kappa 0.58)."
+    assert said(results["judge"])[1] == agrees and "overlap" not in said(results["judge"])[0]
+    overlap = said({"model": "keywords and overlap", "agreement": evaluated.AGREEMENT})
+    assert "not by meaning, called overlap for that reason." in overlap[0] and overlap[1] == agrees
+    bare = {"n": 4, "agreed": 4, "rate": 1.0, "interval": None, "kappa": None}
+    assert said({"model": "m", "agreement": bare})[1].endswith("4 of 4 answers labelled by hand (100%).")
+    nobody = said(None)
+    assert nobody[0].startswith("No judge") and "called" not in nobody[0]
+    assert nobody[-1] == "Not measured: speed, noise, agreement with labels by hand."
+    (fold, *_) = (block for block in content.measured(results).blocks if hasattr(block, "title"))
+    assert [list(row.values()) for row in fold.blocks[0].rows] == [
+        ["correct", "21", "9", "1", "0"],
+        ["wrong", "6", "22", "0", "0"],
+        ["abstained", "1", "3", "12", "0"],
+    ]
+    assert list(fold.blocks[0].rows[0])[-1] == "not graded"
+
+
+def test_time_by_part_and_speed(results):
+    section = content.measured(results)
+    assert [tuple(row.values()) for row in table_of(section, "Time taken")] == [
+        ("base", "190.2"),
+        ("tuned", "201.0"),
+        ("losses", "21.2"),
+        ("all", "412.5"),
+    ]
+    speeds = [tuple(row.values()) for row in table_of(section, "Speed of answering")]
+    assert speeds == [("base", "2,210"), ("tuned", "1,875")]
 
 
 def test_numbers_as_text():
@@ -243,16 +356,26 @@ def test_regressions_stand_first_and_the_rest_is_counted():
     assert 'base <span class="good">✓ correct</span> → tuned <span class="bad">✗ wrong</span>' in html
 
 
+def test_an_answer_without_a_verdict_is_open_and_no_regression():
+    rows = [answer_row(1, "correct", "unjudged"), answer_row(2, "correct", "correct"), answer_row(3, "wrong", "wrong")]
+    rows += [answer_row(4, "correct", "wrong"), answer_row(5, "unjudged", "wrong")]
+    html = answers.side_by_side(rows, {})
+    assert re.findall(r"<bdi>question (\d)</bdi>", html) == ["4", "3", "1", "2", "5"]
+    assert html.count('tuned <span class="open">○ not graded</span>') == 1 and "unjudged" not in html
+
+
 def test_the_sets_stand_in_the_reports_order(samples):
     html = answers.side_by_side(samples[::-1], evaluated.LABELS)
     assert re.findall("<h3>(.*?)</h3>", html) == list(evaluated.LABELS.values())
 
 
-def test_a_changed_fact_and_a_baseline():
+def test_a_changed_fact_a_leak_and_a_baseline():
     row = answer_row(1, "stale", "both", old="20 s", current="30 s", keywords=["lease"])
     row["baselines"] = {"base+bm25": {"text": "retrieved", "outcome": "current", "ended": False}}
+    row["tuned"]["leaks"] = ["dated", "another"]
     text = Structure(answers.side_by_side([row], {})).text
     assert "now: 30 s · before: 20 s · keywords: lease" in text
+    assert f"of the training's style: {LEAKS['dated']} · of the training's style: another" in text
     assert "✗ stale" in text and "○ both" in text and "base+bm25 · ✓ current · cut at the token limitretrieved" in text
 
 
@@ -444,7 +567,7 @@ def test_samples_may_lack_anything():
 def test_nothing_one_sample_and_all_zero(tmp_path):
     nothing = report.write_report(tmp_path / "a", [], {"schema": 2}, {})
     text = Structure(nothing.read_text(encoding="utf-8")).text
-    assert "No question was asked." in text and "No canary was planted" in text and "No verdict" in text
+    assert "No question was asked." in text and "No canary was asked" in text and "No verdict" in text
     assert "Not measured: retrieval, recall, changed facts, unknown things." in text
     assert not list((tmp_path / "a").glob("*.png"))
     one = [row for row in evaluated.samples(scale=0.01) if row["set"] == "trained"]
@@ -454,14 +577,6 @@ def test_nothing_one_sample_and_all_zero(tmp_path):
     assert [path.name for path in (tmp_path / "a").glob("*.png")] == ["scorecard.png"]
     report.write_report(tmp_path / "a", [], {"schema": 2}, {})
     assert not list((tmp_path / "a").glob("*.png"))  # an earlier evaluation's figures are not this one's
-
-
-def test_the_first_schema_is_rendered_as_before(tmp_path):
-    from test_report import results as old_results
-    from test_report import samples as old_samples
-
-    path = report.write_report(tmp_path, old_samples(), old_results(), {"project": "p"})
-    assert "Verbatim recall" in path.read_text(encoding="utf-8")
 
 
 # --- figures, counted from the drawing --------------------------------------------------------------------------------
@@ -474,7 +589,7 @@ def points(axes, shape):
 def test_the_forest_plot_draws_what_the_results_say(results):
     figure = figures.draw([], results)["scorecard"]
     left, middle = figure.axes
-    names = ["trained", "paraphrases", "validation", "control", "changed", "unknown", "general"]
+    names = ["trained", "paraphrases", "validation", "changed", "changed_before", "unknown", "general"]
     right = ["current" if name == "changed" else "correct" for name in names]
     for shape, arm in (("o", "base"), ("s", "tuned")):
         drawn = [x for x, _ in points(left, shape)]
@@ -488,6 +603,28 @@ def test_the_forest_plot_draws_what_the_results_say(results):
     whiskers = [list(line.get_xdata()) for line in middle.lines if line.get_linewidth() == 1.8]
     assert whiskers[0] == pytest.approx([100 * end for end in results["sets"]["trained"]["difference"]["interval"]])
     assert points(middle, "|")[0][0] == pytest.approx(-100 * results["sets"]["trained"]["difference"]["detectable"])
+
+
+def test_a_long_label_takes_no_width_from_the_rates(results):
+    figure = figures.draw([], results)["scorecard"]
+    report.png(figure)
+    left, middle = (axes.get_position() for axes in figure.axes)
+    assert left.width > 0.4 and middle.width > 0.4
+    # It runs on over the other plot: drawn above it, on no ground of its own.
+    assert figure.axes[0].get_zorder() > figure.axes[1].get_zorder() and not figure.axes[0].patch.get_visible()
+
+
+def test_the_control_is_drawn_with_a_mark_of_its_own(samples):
+    (figure,) = figures.draw(samples, {}).values()
+    axes, (legend,) = figure.axes[0], figure.legends
+    drawn = [x for line in axes.lines if line.get_marker() == "D" for x in line.get_xdata()]
+    lengths = [row["length"] for row in samples if row.get("wording") == "control"]
+    assert len(lengths) > 5 and sorted(drawn) == sorted(lengths * 2)
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == 6 and names[2::3] == [f"{arm}, never trained on (control)" for arm in ("base", "tuned")]
+    report.png(figure)
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
 def test_the_other_figures_draw_what_the_data_say(samples, results):

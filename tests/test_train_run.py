@@ -1,8 +1,10 @@
 """What a run measures, what stops it, and a run from a file: held-out losses, NaN, a full card, exit codes."""
 
 import math
+import re
 from dataclasses import asdict, replace
 
+import evaluated
 import pytest
 from processes import in_a_process_of_its_own
 from test_train import CONFIG, load, make_mixture
@@ -116,8 +118,19 @@ def test_the_record_says_what_was_done(run):
     for name in ("chat", "raw"):
         row = f"| {name} | {result['before'][name]['loss']:.3f} | {result['after'][name]['loss']:.3f} |"
         assert row in card
-    record.write_card(folder, {"verdict": "12 of 20"})
-    assert "Evaluation: 12 of 20" in (folder / "adapter" / "README.md").read_text()
+    results = evaluated.results(evaluated.samples(scale=0.1))
+    record.write_card(folder, results)
+    evaluation = re.sub(r"\\(.)", r"\1", (folder / "adapter" / "README.md").read_text().split("## Evaluation\n")[1])
+    assert f"**{results['verdict']['line']}**".replace(">", "&gt;") in evaluation
+    assert "| Canaries | ✗ FAIL | 17% | 3% to 56% | 0% | share |" in evaluation
+    rate = results["sets"]["general"]["tuned"]["correct"]["rate"]
+    assert re.search(
+        rf"[|] General knowledge and code [|] 12 [|] .* [|] {rate:.0%} \(.*\n\nMade with ftlib", evaluation
+    )
+    before = (folder / "adapter" / "README.md").read_text()
+    with pytest.raises(SetupError, match="04_eval"):
+        record.write_card(folder, {"verdict": "12 of 20"})
+    assert (folder / "adapter" / "README.md").read_text() == before
     assert str(folder) not in card
 
 

@@ -5,11 +5,10 @@ Everything that comes from a repository or a model is escaped, cut, and freed of
     tables      tables and pieces of text as HTML, for notebooks
     numbers     rates, differences and intervals as text
     blocks      the pieces of a section
-    content     what the sections say; `learned`: on what was learned
+    content     what the sections say; `learned`, `forgotten`: on what was learned, and what was forgotten
     answers     side by side, worst regressions first; diffs of recited texts
     figures     forest plots, recall by length, changed facts, the dial
     page        all of it as HTML; `markdown`: as Markdown
-    first       the report of the first schema
 """
 
 from __future__ import annotations
@@ -18,19 +17,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftlib.report import content, figures, first, markdown, page
+from ftlib.errors import SetupError
+from ftlib.report import content, figures, markdown, page
 from ftlib.report.blocks import label
-from ftlib.report.first import loss_rows, recall_rows, score_rows
+from ftlib.report.numbers import finite
 from ftlib.report.tables import audit_table, coloured, png, shown, table
-from ftlib.workspace import atomic_write, write_json, write_jsonl
+from ftlib.workspace import atomic_write, plain, write_json, write_jsonl
 
 __all__ = [
     "audit_table",
+    "card",
     "coloured",
-    "loss_rows",
     "png",
-    "recall_rows",
-    "score_rows",
     "section",
     "shown",
     "table",
@@ -45,11 +43,15 @@ def write_report(
     """Write samples.jsonl, results.json, report.md, report.html and the figures as PNG; returns the page's path.
 
     Args:
-        samples, results: of schema 2 (`results["schema"] == 2`), any part of which may be missing; or of the first.
+        samples, results: of schema 2 (`results["schema"] == 2`), any part of which may be missing. Infinities and what
+            is no number are written as null.
         about: what stands under the title: project, run, model and the like, as short values.
+
+    Raises:
+        SetupError: the results are of another schema.
     """
-    if results.get("schema") != 2:
-        return first.write_report(folder, samples, results, about)
+    _check_schema(results)
+    samples, results = [finite(plain(row)) for row in samples], finite(plain(results))
     pictures = {name: png(figure) for name, figure in figures.draw(samples, results).items()}
     write_jsonl(folder / "samples.jsonl", samples)
     write_json(folder / "results.json", results)
@@ -71,6 +73,24 @@ def section(name: str, samples: Sequence[Mapping[str, Any]], results: Mapping[st
     """One section as HTML without figures, for a notebook: verdict, scorecard, learned, forgotten, leaked, measured."""
     found = next(part for part in content.sections(samples, results) if part.name == name)
     return "".join(page.block(one, {}) for one in found.blocks)
+
+
+def card(results: Mapping[str, Any]) -> list[str]:
+    """What a model card says of an evaluation, as lines of Markdown: verdict, checks, and the rates of each set.
+
+    Raises:
+        SetupError: the results are of another schema.
+    """
+    _check_schema(results)
+    return markdown.blocks(content.card(results))
+
+
+def _check_schema(results: Mapping[str, Any]) -> None:
+    if results.get("schema") != 2:
+        raise SetupError(
+            f"These results are of schema {results.get('schema', 1)!r}, this version of ftlib reads schema 2 only. "
+            "Run notebook 04_eval again."
+        )
 
 
 def _labels(results: Mapping[str, Any]) -> dict[str, str]:

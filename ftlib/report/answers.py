@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ftlib.report.blocks import APART, LEAKS, SETS
 from ftlib.report.numbers import Mark, number, text
 from ftlib.report.tables import clean, shown
 
@@ -15,12 +16,10 @@ BYTES = 1_200_000  # of all answers on the page
 SUMMARY = 200  # characters of a prompt on its folded line
 LINES, CHARACTERS = 120, 6000  # of each text in a diff
 CONTEXT = 3  # lines that agree around a difference
-ORDER = (
-    "trained paraphrases validation control changed unknown general recall page_instruction file_snapshot canary "
-    "sampled"
-).split()
+ORDER = (*SETS, *APART)
 _WORTH = {"correct": 1.0, "current": 1.0, "clean": 1.0, "both": 0.5, "abstained": 0.25}
 _OPEN = ("both", "abstained")
+_NOT_GRADED = ("", "unjudged")  # the judge gave no verdict
 
 
 def standing(answer: Any) -> Mark:
@@ -31,8 +30,10 @@ def standing(answer: Any) -> Mark:
         return Mark(
             "✓ word for word" if exact else f"≈ {text(answer['similarity'], '.2f')}", "good" if exact else "open"
         )
-    outcome = str(answer.get("outcome") or "not graded")[:40]
-    if outcome in _OPEN or outcome == "not graded":
+    outcome = str(answer.get("outcome") or "")[:40]
+    if outcome in _NOT_GRADED:
+        return Mark("○ not graded", "open")
+    if outcome in _OPEN:
         return Mark(f"○ {outcome}", "open")
     return Mark(f"✓ {outcome}", "good") if _WORTH.get(outcome) else Mark(f"✗ {outcome}", "bad")
 
@@ -44,13 +45,21 @@ def _worth(answer: Any) -> float:
     return _WORTH.get(str(answer.get("outcome")), 0.0)
 
 
+def _gain(row: Mapping[str, Any]) -> tuple[float, float]:
+    """What sorts the worst first: what tuning gained, then what its answer is worth; nothing was lost where the judge
+    gave no verdict."""
+    base, tuned = row.get("base") or {}, row.get("tuned") or {}
+    graded = not any(answer.get("outcome") == "unjudged" for answer in (base, tuned))
+    return (_worth(tuned) - _worth(base) if graded else 0.0, _worth(tuned) if graded else 1.0)
+
+
 def worst_first(samples: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> dict[str, list[Mapping[str, Any]]]:
     """The rows of each set: what tuning lost first, then what is wrong still, then the rest."""
     sets: dict[str, list[Mapping[str, Any]]] = {name: [] for name in (*ORDER, *labels)}
     for row in samples:
         sets.setdefault(str(row.get("set", "")), []).append(row)
     for rows in sets.values():
-        rows.sort(key=lambda row: (_worth(row.get("tuned")) - _worth(row.get("base")), _worth(row.get("tuned"))))
+        rows.sort(key=_gain)
     return {name: rows for name, rows in sets.items() if rows}
 
 
@@ -111,7 +120,9 @@ def _note(answer: Any) -> str:
         notes.append("cut at the token limit")
     if (number(answer.get("repetition")) or 0) > 0.5:
         notes.append(f"repeats itself ({answer['repetition']:.0%})")
-    notes += [f"of the training's style: {shown(leak, SUMMARY)}" for leak in (answer.get("leaks") or [])[:3]]
+    notes += [
+        f"of the training's style: {shown(LEAKS.get(leak, leak), SUMMARY)}" for leak in (answer.get("leaks") or [])[:3]
+    ]
     return " · " + " · ".join(notes)
 
 

@@ -51,10 +51,26 @@ class Section:
     blocks: Sequence[Any]
 
 
-SETS = ("trained", "paraphrases", "validation", "control", "changed", "unknown", "general")
+SETS = ("trained", "paraphrases", "validation", "changed", "changed_before", "unknown", "general")
 """The question sets, in the report's order; others of the results stand behind them."""
 APART = ("recall", "canary", "sampled")
 """Sets that are no questions with one right answer each: they have places of their own."""
+WORDINGS = {
+    "trained": "as trained",
+    "other": "in other words",
+    "control": "never trained on (control)",
+}
+"""How texts to recite are asked for; the control shows what a model recites that has not seen the text."""
+LEAKS = {
+    "name": "the project's name",
+    "snapshot": "the opening of a recited file",
+    "dated": "“In” with a month and a year",
+    "heading": "the heading of a document",
+    "pull_request": "lines of a pull request",
+    "path": "a path of the project",
+    "import": "an import of its own (of answers that import)",
+}
+"""Kinds of the training's style, of `ftlib.evaluation.leaks`."""
 
 
 def question_sets(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the report says, section by section, from the results; `learned` has the section on what was learned.
+"""What the report says, section by section, from the results; `learned` and `forgotten` have one each.
 
 What was not measured takes no block, but a word in the section's last line.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ftlib.report import learned
+from ftlib.report import forgotten, learned
 from ftlib.report.blocks import Fold, Listing, Picture, Say, Section, Table, label, not_measured, question_sets, right
 from ftlib.report.numbers import (
     NONE,
@@ -16,7 +16,6 @@ from ftlib.report.numbers import (
     count,
     dig,
     flat,
-    mean,
     number,
     pair,
     percent,
@@ -36,8 +35,10 @@ METHOD = (
     "intervals are of 95 %."
 )
 RESULTS = {"PASS": Mark("✓ PASS", "good"), "FAIL": Mark("✗ FAIL", "bad"), "UNDECIDED": Mark("? UNDECIDED", "open")}
-LOSSES = {"chat": "held-out chats", "raw": "held-out raw text", "general": "general answers"}
-EXAMPLES = 10  # of leaks
+RIGHT = "Right answers by set, with 95 % intervals"
+SECRETS = 100  # shown at most
+COLUMNS = {"unjudged": "not graded"}
+OVERLAP = "keywords and overlap"  # in a judge's place
 
 
 def sections(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> list[Section]:
@@ -46,7 +47,7 @@ def sections(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -
         verdict(results),
         scorecard(results),
         learned.section(samples, results),
-        forgotten(samples, results),
+        forgotten.section(samples, results),
         leaked(results),
         measured(results),
     ]
@@ -56,6 +57,8 @@ def verdict(results: Mapping[str, Any]) -> Section:
     line = dig(results, "verdict", "line")
     checks = dig(results, "verdict", "checks") or []
     blocks: list[Any] = [Say(str(line or "No verdict: nothing was compared."), "verdict")]
+    if beside := dig(results, "retrieval_verdict"):
+        blocks.append(Say(str(beside)))
     if checks:
         blocks.append(Table([_check(check) for check in checks], "Checks against their budgets"))
         # What would decide an undecided one stands in its line only.
@@ -82,13 +85,21 @@ def _check(check: Mapping[str, Any]) -> dict[str, Any]:
 # --- the scorecard ----------------------------------------------------------------------------------------------------
 
 
+def card(results: Mapping[str, Any]) -> list[Any]:
+    """Blocks for a model card: verdict, checks, and the rates of each set."""
+    columns = ("set", "n", "base", "tuned", "difference, points")
+    scores = [_score(results, name, found) for name, found in question_sets(results).items()]
+    rows = [{name: score[name] for name in columns} for score in scores]
+    return [*verdict(results).blocks, *([Table(rows, RIGHT)] if rows else [])]
+
+
 def scorecard(results: Mapping[str, Any]) -> Section:
     sets, noise = question_sets(results), dig(results, "noise")
     if not sets:
         return Section("scorecard", "Scorecard", [Say("No question was asked.")])
     blocks = [
         Picture("scorecard", _forest_alt(results, sets)),
-        Table([_score(results, name, found) for name, found in sets.items()], "Right answers by set"),
+        Table([_score(results, name, found) for name, found in sets.items()], RIGHT),
     ]
     blind = [
         f"{label(results, name)}: {_visible(found)}"
@@ -98,6 +109,11 @@ def scorecard(results: Mapping[str, Any]) -> Section:
     if blind:
         blocks.append(Say("Not told apart, which is not the same as equal. The smallest difference that can be seen:"))
         blocks.append(Listing(blind))
+    ungraded = [
+        f"{label(results, name)} {count(found['unjudged'])}" for name, found in sets.items() if found.get("unjudged")
+    ]
+    if ungraded:
+        blocks.append(Say(f"The judge gave no verdict, so that no rate counts them: {'; '.join(ungraded)}.", "small"))
     if noise:
         blocks.append(
             Say(
@@ -128,7 +144,7 @@ def _score(results: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> d
 
 def _p(value: Any) -> str:
     found = number(value)
-    return "< 0.001" if found is not None and found < 0.001 else text(found, ".2g")
+    return "<\xa00.001" if found is not None and found < 0.001 else text(found, ".2g")
 
 
 def _abs(share: Any) -> str:
@@ -155,117 +171,39 @@ def _forest_alt(results: Mapping[str, Any], sets: Mapping[str, Any]) -> str:
     return "Right answers of base and tuned model and their difference, with 95 % intervals: " + "; ".join(rows)
 
 
-# --- what was forgotten, what leaks -----------------------------------------------------------------------------------
-
-
-def forgotten(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> Section:
-    kinds = learned.kind_rows(results, "general")
-    blocks: list[Any] = []
-    if kinds:
-        said = "; ".join(f"{row['kind']}, difference {row['difference, points']} points" for row in kinds)
-        blocks.append(Picture("general", f"General answers by kind, with 95 % intervals: {said}"))
-        blocks.append(Table([{k: v for k, v in row.items() if k != "set"} for row in kinds], "General answers by kind"))
-    if rows := _habits(results):
-        blocks.append(Table(rows, "Habits of the training that show in other answers"))
-    blocks += _leak_examples(samples, results)
-    losses = [_loss(name, found) for name, found in (dig(results, "loss") or {}).items() if _has_loss(found)]
-    if losses:
-        blocks.append(Table(losses, "Losses, in nats a token"))
-    blocks += _dial(results)
-    parts = {
-        "general answers": dig(results, "sets", "general"),
-        "leaks of the training's style": dig(results, "leaks"),
-        "endless answers": dig(results, "endless"),
-        "repetitive answers": dig(results, "repetitive"),
-        "losses": losses,
-        "the adapter's scale": dig(results, "dial"),
-    }
-    return Section("forgotten", "What it forgot", [*blocks, *not_measured(parts)])
-
-
-def _habits(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    names = {
-        "leaks": "the training's style in general answers",
-        "endless": "endless: cut at the token limit",
-        "repetitive": "repetitive",
-    }
-    return [
-        {"answers that are": title, **{arm: rate(dig(results, name, arm)) for arm in ("base", "tuned")}}
-        for name, title in names.items()
-        if dig(results, name)
-    ]
-
-
-def _leak_examples(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> Iterator[Any]:
-    examples = dig(results, "leaks", "examples") or []
-    if not examples:
-        return
-    questions = {row.get("id"): row.get("question", "") for row in samples}
-    rows = [
-        {"stands in the answer": pattern[:120], "answer to": str(questions.get(id) or id)[:120], "sample": id[:80]}
-        for pattern, id in ((str(example[0]), str(example[1])) for example in examples[:EXAMPLES] if len(example) == 2)
-    ]
-    yield Fold(f"Leaks: {len(rows):,} of {len(examples):,} examples", [Table(rows)] if rows else [])
-
-
-def _has_loss(found: Any) -> bool:
-    return any(number(dig(found, arm, "loss")) is not None for arm in ("base", "tuned"))
-
-
-def _loss(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    def both(key: str, form: str) -> str:
-        return " → ".join(text(dig(found, arm, key), form) for arm in ("base", "tuned"))
-
-    return {
-        "text": LOSSES.get(name, name),
-        "tokens": count(dig(found, "base", "tokens")),
-        "loss, base → tuned": both("loss", ".3f"),
-        "difference": mean(dig(found, "difference"), "+.3f"),
-        "perplexity": both("perplexity", ",.2f"),
-        "bits a byte": both("bits_per_byte", ".3f"),
-    }
-
-
-def _dial(results: Mapping[str, Any]) -> Iterator[Any]:
-    stops = dig(results, "dial") or []
-    if not stops:
-        return
-    knee = number(dig(results, "knee"))
-    said = f"the knee lies at {knee:g}" if knee is not None else "there is no knee"
-    yield Picture("dial", f"Learning against forgetting over the adapter's scale; {said}")
-    rows = [
-        {
-            "scale": text(stop.get("scale"), "g")
-            + (" (knee)" if knee is not None and stop.get("scale") == knee else ""),
-            "learned": rate(stop.get("learning")),
-            "general, tuned - base, points": shift(stop.get("forgetting")),
-            **{f"{name} loss": text(_stop_loss(value), ".3f") for name, value in (stop.get("loss") or {}).items()},
-        }
-        for stop in stops
-    ]
-    yield Table(rows, "The adapter at other scales")
-    if knee is not None:
-        yield Say(f"Knee: scale {knee:g}. Above it more is forgotten for little more that is learned.")
-    else:
-        yield Say("No knee: no scale is plainly better than its neighbours.")
-
-
-def _stop_loss(value: Any) -> Any:
-    return dig(value, "loss") if isinstance(value, Mapping) else value
+# --- what leaks -------------------------------------------------------------------------------------------------------
 
 
 def leaked(results: Mapping[str, Any]) -> Section:
     canaries = dig(results, "canaries")
-    if not canaries or not number(canaries.get("n")):
-        return Section("leaked", "What it leaks", [Say("No canary was planted: nothing is known about leaks.")])
-    said = (
-        f"Of {count(canaries['n'])} planted canaries the base writes {count(canaries.get('base'))}, the tuned model "
-        f"{count(canaries.get('tuned'))}."
-    )
-    found = [{"canary": str(dig(one, "id")), "kind": str(dig(one, "kind"))} for one in canaries.get("found") or []]
+    asked, found = number(dig(canaries, "n")), dig(canaries, "found")
+    if asked:
+        said = (
+            f"{count(asked)} canaries ask for what redaction took out of the training data. The base answers "
+            f"{count(dig(canaries, 'base'))} of them with a secret, the tuned model {count(dig(canaries, 'tuned'))}."
+        )
+    else:
+        said = "No canary was asked: whether it says what redaction took out of the training data is not known."
     blocks: list[Any] = [Say(said)]
+    if found is not None:
+        by_arm = ", ".join(
+            f"{sum(dig(one, 'arm') == arm for one in found):,} of the {name}"
+            for arm, name in (("base", "base"), ("tuned", "tuned model"))
+        )
+        looked = "Answers to all questions were searched for secrets that their prompts don't hold"
+        blocks.append(Say(f"{looked}: {by_arm} have one." if found else f"{looked}: there is none."))
     if found:
-        blocks.append(Table(found[:100], "Written by the tuned model"))
+        rows = [
+            {
+                "kind of secret": str(dig(one, "kind") or NONE),
+                "model": str(dig(one, "arm") or NONE),
+                "answer of": label(results, str(dig(one, "set") or NONE)),
+                "sample": str(dig(one, "id") or NONE)[:80],
+            }
+            for one in found[:SECRETS]
+        ]
+        more = f", the first {SECRETS} of {len(found):,}" if len(found) > SECRETS else ""
+        blocks.append(Table(rows, f"Secrets in answers{more}"))
     return Section("leaked", "What it leaks", blocks)
 
 
@@ -284,26 +222,51 @@ def measured(results: Mapping[str, Any]) -> Section:
     ]
     if grading:
         blocks.append(Table(grading, "Grading: answers of each set"))
-    judge = dig(results, "judge")
-    if not judge:
-        blocks.append(
-            Say("No judge: keywords, overlap and checks graded the answers. Read some before you believe a number.")
-        )
-    speed = dig(results, "tokens_per_second") or {}
-    facts = {
-        "judge": judge,
-        "retrieval": dig(results, "retrieval"),
-        "decoding": dig(results, "decoding"),
-        "machine": dig(results, "machine"),
-        "versions": dig(results, "versions"),
-        "settings": dig(results, "settings"),
-        "seconds": dig(results, "seconds"),
-        "tokens a second": {arm: text(value, ",.0f") for arm, value in speed.items()},
-    }
+    blocks += _judge(results)
+    parts, speed = dig(results, "seconds_by_part") or {}, dig(results, "tokens_per_second") or {}
+    times = {**parts, **({"all": results["seconds"]} if dig(results, "seconds") is not None else {})}
+    if times:
+        blocks.append(Table([{"part": str(k), "seconds": text(v, ",.1f")} for k, v in times.items()], "Time taken"))
+    if speed:
+        rows = [{"model": str(arm), "tokens a second": text(value, ",.0f")} for arm, value in speed.items()]
+        blocks.append(Table(rows, "Speed of answering"))
+    facts = {name: dig(results, name) for name in ("retrieval", "decoding", "machine", "versions", "settings")}
     rows = [{"what": name, "value": value[:300]} for name, value in flat({k: v for k, v in facts.items() if v})]
     if rows:
         blocks.append(Fold("Decoding, settings, machine, versions", [Table(rows)]))
     if notes := dig(results, "notes"):
         blocks.append(Listing([str(note) for note in notes]))
-    parts = {"speed": speed, "noise": dig(results, "noise"), "agreement of the judge": judge and judge.get("agreement")}
-    return Section("measured", "How it was measured", [*blocks, *not_measured(parts)])
+    missing = {
+        "speed": speed,
+        "noise": dig(results, "noise"),
+        "agreement with labels by hand": dig(results, "judge", "agreement"),
+    }
+    return Section("measured", "How it was measured", [*blocks, *not_measured(missing)])
+
+
+def _judge(results: Mapping[str, Any]) -> Iterator[Any]:
+    """Who graded, and how far it agrees with answers labelled by hand."""
+    model, found = dig(results, "judge", "model"), dig(results, "judge", "agreement") or {}
+    if not model or model == OVERLAP:
+        named = ", called overlap for that reason" if model else ""
+        yield Say(
+            f"No judge: the answers were graded by keywords and overlap of words, not by meaning{named}. Read some "
+            "before you believe a number."
+        )
+    else:
+        yield Say(f"The judge is {model}; it does not see which model an answer is from.")
+    if number(found.get("n")):
+        kappa = f"; Cohen's kappa {text(found['kappa'], '.2f')}" if number(found.get("kappa")) is not None else ""
+        share = rate(found).replace(" (", ", ").removesuffix(")")
+        yield Say(
+            f"The grading agrees with {count(found.get('agreed'))} of {count(found['n'])} answers labelled by hand "
+            f"({share}{kappa})."
+        )
+    table = dig(found, "table") or {}
+    rows = [
+        {"by hand": str(hand), **{COLUMNS.get(way, f"graded {way}"): count(times) for way, times in given.items()}}
+        for hand, given in table.items()
+        if isinstance(given, Mapping)
+    ]
+    if rows:
+        yield Fold("The answers labelled by hand", [Table(rows, "Label by hand, and what the grading says")])

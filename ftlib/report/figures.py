@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftlib.plots import BASE, GREY, INK, TUNED
-from ftlib.report.blocks import label, question_sets, right
+from ftlib.report.blocks import WORDINGS, label, question_sets, right
 from ftlib.report.learned import OUTCOMES
 from ftlib.report.numbers import dig, number, pair
 from ftlib.report.tables import clean
@@ -73,7 +73,9 @@ def forest(rows: Sequence[Mapping[str, Any]], noise: Any = None) -> Any:
     reach = 10.0
     for place, row in enumerate(rows):
         y = -float(place)
-        left.text(0, y + 0.33, f"{_plain(row['label'])} ({_count(row)})", fontsize=8, va="center", color=INK)
+        title = f"{_plain(row['label'])} ({_count(row)})"
+        # A long one runs on above the differences, and takes no width from the rates.
+        left.text(0, y + 0.33, title, fontsize=8, va="center", color=INK, in_layout=False)
         for shift, arm, colour, shape in ((0.06, "base", BASE, "o"), (-0.14, "tuned", TUNED, "s")):
             _whisker(left, _rate(row, arm), "rate", y + shift, colour, shape, arm if not place else None)
         difference = row.get("difference")
@@ -82,6 +84,8 @@ def forest(rows: Sequence[Mapping[str, Any]], noise: Any = None) -> Any:
             name = "smallest that can be seen" if not place else None
             middle.plot([-100 * least, 100 * least], [y, y], "|", color="#b45309", markersize=9, label=name)
             reach = max(reach, 100 * least)
+    left.set_zorder(1)
+    left.patch.set_visible(False)
     left.set_xlim(-3, 103)
     left.set_xticks([0, 50, 100], ["0%", "50%", "100%"])
     left.set_title("right answers", loc="left", fontsize=9, color=INK)
@@ -122,7 +126,8 @@ def _legend(figure: Any, *axes: Any, columns: int = 3) -> None:
     pairs = [found for one in axes for found in zip(*one.get_legend_handles_labels(), strict=True)]
     if pairs:
         handles, names = zip(*pairs, strict=True)
-        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+        close = {"columnspacing": 1.2, "handletextpad": 0.4}
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=8, **close)
 
 
 def recall(samples: Sequence[Mapping[str, Any]]) -> Any:
@@ -134,7 +139,7 @@ def recall(samples: Sequence[Mapping[str, Any]]) -> Any:
     ]
     figure = axes = None
     for arm, colour in (("base", BASE), ("tuned", TUNED)):
-        for wording, shape in (("trained", "o"), ("other", "^")):
+        for wording, shape in (("trained", "o"), ("other", "^"), ("control", "D")):
             found = [
                 (length, similarity, bool(dig(row, arm, "exact")))
                 for length, asked, row in rows
@@ -144,7 +149,7 @@ def recall(samples: Sequence[Mapping[str, Any]]) -> Any:
                 continue
             if axes is None:
                 figure, (axes,) = _figure(3.4)
-            name = f"{arm}, {wording} wording"
+            name = f"{arm}, {WORDINGS[wording]}"
             for exact in (False, True):
                 # One of a pair alone would leave the legend to chance: the hollow form always stands for the series.
                 points = [(x, y) for x, y, whole in found if whole == exact]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ftlib.report.blocks import Picture, Say, Section, Table, label, not_measured, question_sets, right
+from ftlib.report.blocks import WORDINGS, Picture, Say, Section, Table, label, not_measured, question_sets, right
 from ftlib.report.numbers import count, dig, mean, number, pair, percent, rate, shift, text, told
 
 PAGE, BM25, BOTH = "base+page", "base+bm25", "tuned+bm25"
@@ -125,12 +125,12 @@ def beats(one: Any, other: Any) -> int | None:
 
 def _recall(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> Iterator[Any]:
     rows = []
-    for wording, found in (dig(results, "recall", "wordings") or {}).items():
+    for wording, found in _in_order(dig(results, "recall", "wordings") or {}).items():
         for arm in ("base", "tuned"):
             scores = dig(found, arm) or {}
             rows.append(
                 {
-                    "asked in": f"{wording} wording",
+                    "texts": WORDINGS.get(wording, wording),
                     "n": count(dig(found, "n")),
                     "model": arm,
                     "word for word": rate(scores.get("exact")),
@@ -143,26 +143,31 @@ def _recall(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) ->
                 }
             )
     if rows:
-        yield Table(rows, "Trained pages and files, recited")
+        yield Table(rows, "Pages and files, recited")
     if lengths := recall_lengths(samples):
         yield Picture("recall", f"Edit similarity of recited texts by their length. {lengths}")
         yield Say(lengths)
 
 
 def recall_lengths(samples: Sequence[Mapping[str, Any]]) -> str:
-    """The longest text that was recited word for word in each wording, beside the longest asked for; may be empty."""
+    """The longest trained text that was recited word for word in each wording, beside the longest asked for; or ""."""
     longest: dict[str, tuple[float, float]] = {}
     for row in samples:
-        length = number(row.get("length"))
-        if row.get("set") == "recall" and length is not None:
-            exact, asked = longest.get(str(row.get("wording") or "trained"), (0.0, 0.0))
+        length, wording = number(row.get("length")), str(row.get("wording") or "trained")
+        if row.get("set") == "recall" and wording != "control" and length is not None:
+            exact, asked = longest.get(wording, (0.0, 0.0))
             hit = length if dig(row, "tuned", "exact") else 0.0
-            longest[str(row.get("wording") or "trained")] = (max(exact, hit), max(asked, length))
+            longest[wording] = (max(exact, hit), max(asked, length))
     parts = [
-        f"in {wording} wording " + (f"{exact:,.0f} tokens" if exact else "none") + f" (asked for up to {asked:,.0f})"
-        for wording, (exact, asked) in sorted(longest.items(), reverse=True)
+        f"{WORDINGS.get(wording, wording)}, {f'{exact:,.0f} tokens' if exact else 'none'} (of up to {asked:,.0f})"
+        for wording, (exact, asked) in _in_order(longest).items()
     ]
     return f"Longest text that the tuned model recites word for word: {'; '.join(parts)}." if parts else ""
+
+
+def _in_order(wordings: Mapping[str, Any]) -> dict[str, Any]:
+    names = [*(name for name in WORDINGS if name in wordings), *(name for name in wordings if name not in WORDINGS)]
+    return {name: wordings[name] for name in names}
 
 
 def _changed(found: Mapping[str, Any] | None, results: Mapping[str, Any]) -> Iterator[Any]:
@@ -182,6 +187,12 @@ def _changed(found: Mapping[str, Any] | None, results: Mapping[str, Any]) -> Ite
         f"Current values, tuned minus base: {shift(found.get('difference'))} points, n {count(found.get('n'))}. "
         "Stale: the value before the change."
     )
+    if before := question_sets(results).get("changed_before"):
+        base, tuned = (rate(dig(before, arm, "correct")) for arm in ("base", "tuned"))
+        yield Say(
+            f"Asked as of the day before the change, when the old value was right: base {base}, tuned {tuned}, "
+            f"n {count(before.get('n'))}."
+        )
 
 
 def _sampled(results: Mapping[str, Any]) -> Iterator[Any]:

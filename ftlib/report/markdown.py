@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -43,9 +43,13 @@ def render(
         if section.name == "measured":
             lines += ["", "## Worst regressions", *_regressions(samples, labels)]
         lines += ["", f"## {md(section.title)}"]
-        for block in section.blocks:
-            lines += _block(block, pictures)
+        lines += blocks(section.blocks, pictures)
     return "\n".join([*lines, ""])
+
+
+def blocks(found: Iterable[Any], pictures: Collection[str] = ()) -> list[str]:
+    """The lines of blocks, a blank one before each."""
+    return [line for block in found for line in _block(block, pictures)]
 
 
 def _block(block: Any, pictures: Collection[str]) -> Iterator[str]:
@@ -54,13 +58,12 @@ def _block(block: Any, pictures: Collection[str]) -> Iterator[str]:
     elif isinstance(block, Listing):
         yield from ("", *(f"- {md(item)}" for item in block.items))
     elif isinstance(block, Table):
-        yield from ("", *_table(block))
+        yield from ("", *([f"{md(block.caption)}:", ""] if block.caption else []), *_table(block))
     elif isinstance(block, Picture) and block.name in pictures:
         yield from ("", f"![{md(block.alt)}]({block.name}.png)")
     elif isinstance(block, Fold):
         yield from ("", f"### {md(block.title)}")
-        for inner in block.blocks:
-            yield from _block(inner, pictures)
+        yield from blocks(block.blocks, pictures)
 
 
 def _table(block: Table) -> Iterator[str]:

@@ -29,6 +29,15 @@ def number(value: Any) -> float | None:
     return float(value) if real else None
 
 
+def finite(value: Any) -> Any:
+    """Nested values with None for infinities and what is not a number: JSON has neither."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def pair(value: Any) -> tuple[float, float] | None:
     """An interval with two finite ends, or None."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlib import runtime
+from ftlib import report, runtime
 from ftlib.progress import curves
 from ftlib.rows import lengths
 from ftlib.training import flops, whole
@@ -116,8 +116,12 @@ def write_card(folder: Path, evaluation: Mapping[str, Any] | None = None) -> Non
 
     Args:
         folder: a run's.
-        evaluation: results of 04_eval, where there are some.
+        evaluation: results of 04_eval (schema 2), where there are some.
+
+    Raises:
+        SetupError: the evaluation is of another schema.
     """
+    evaluated = report.card(evaluation) if evaluation else []
     settings, resolved = read_json(folder / "settings.json"), read_json(folder / "resolved.json")
     result, lora = resolved["result"], resolved["lora"]
     method = "all weights, saved whole (modules_to_save)"
@@ -143,7 +147,7 @@ def write_card(folder: Path, evaluation: Mapping[str, Any] | None = None) -> Non
         lines += ["Held-out losses, in nats a token:", ""]
         lines += [f"| {' | '.join(losses[0])} |", "| --- " * len(losses[0]) + "|"]
         lines += [*(f"| {' | '.join(row.values())} |" for row in losses), ""]
-    if evaluation:
-        lines += [f"Evaluation: {evaluation['verdict']}", ""]
+    if evaluated:
+        lines += ["## Evaluation", *evaluated, ""]
     lines += ["Made with ftlib. Versions: " + ", ".join(f"{n} {v}" for n, v in resolved["versions"].items()) + "."]
     (folder / "adapter" / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
