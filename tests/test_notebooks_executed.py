@@ -24,7 +24,7 @@ def test_the_notebooks_run_and_the_tuned_model_has_learned(finished):
     folder, output = finished
     results = json.loads((folder / "evals/first/results.json").read_text())
     sets = results["sets"]
-    assert output.rstrip().endswith(results["verdict"])
+    assert output.rstrip().endswith(results["verdict"]["line"])
     assert str(folder / "evals/first/report.html") in output
     assert sets["trained"]["base"]["correct"] == 0
     assert sets["trained"]["tuned"]["correct"] >= sets["trained"]["n"] / 2

@@ -302,16 +302,6 @@ def test_unknown_questions_have_no_answer_in_the_sample(documents):
         assert words.lower() not in everything
 
 
-def test_general_questions_have_nothing_to_do_with_the_sample():
-    rows = sample.questions("general")
-    assert len(rows) == 20 and {row["kind"] for row in rows} == {"general_knowledge", "python"}
-    for row in rows:
-        assert "brindlewick" not in (row["question"] + row["answer"]).lower()
-        for keyword in row["keywords"]:
-            assert any(word(entry, row["answer"]) for entry in keyword.split("|")), row
-            assert not any(entry.lower() in row["question"].lower() for entry in keyword.split("|")), row
-
-
 def test_files_beside_the_repositories_are_the_question_sets(built):
     for kind in ("questions", "paraphrases", "unknown", "changed"):
         assert [json.loads(line) for line in built[kind].read_text().splitlines()] == sample.questions(kind)
@@ -336,8 +326,6 @@ def test_import_is_light():
     assert loaded <= sys.stdlib_module_names | {"ftlib"}
 
 
-def test_no_general_chat_is_a_general_question():
-    asked = {row["question"].lower() for row in sample.questions("general")}
+def test_general_chats_are_all_different():
     trained = [row["question"].lower() for row in sample.questions("general_chats")]
     assert len(set(trained)) == len(trained) > 100
-    assert not asked & set(trained)

@@ -27,7 +27,7 @@ OWNER = "fennhollow"
 NAME = "brindlewick"
 BRANCH = "main"
 WIKI_BRANCH = "master"  # as on GitHub
-QUESTION_SETS = ("questions", "paraphrases", "unknown", "changed", "general", "general_chats")
+QUESTION_SETS = ("questions", "paraphrases", "unknown", "changed", "general_chats")
 
 _DATA = Path(__file__).parent / "data"
 _MAINTAINER = "ottoline-quarrow"
@@ -60,7 +60,7 @@ def questions(kind: str) -> list[dict[str, Any]]:
     `questions` and `paraphrases` are answered by the sample: `id, question, answer, source, kind, evidence, keywords`,
     and `of` in a paraphrase. `source` is the name of a wiki page, a path, or `pull/012`; `evidence` stands there word
     for word. An entry of `keywords` may name alternatives: `4|four`. `unknown` asks for what does not exist, `changed`
-    for facts with an `old` and a `current` value, and `general` has nothing to do with the sample.
+    for facts with an `old` and a `current` value, and `general_chats` has nothing to do with the sample.
     """
     if kind not in QUESTION_SETS:
         raise ValueError(f"no question set {kind!r}: there are {', '.join(QUESTION_SETS)}")
