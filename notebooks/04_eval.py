@@ -165,7 +165,7 @@ if lm_eval_tasks:
 if chat_pane:
     from ftlib.evaluation import chat_pane as pane
 
-    pane.chat_pane(model, tokenizer).launch()
+    pane.chat_pane(model, tokenizer).launch(share=False)  # gradio would make a public link of it on Colab
 
 # %%
 print("The whole report:", folder / "report.html")

@@ -2,10 +2,14 @@
 
 What is in which module:
 
-    sets        what is asked: trained, reworded, held out, recited, changed, invented, and what was redacted
-    judge       right, wrong or abstained: by a model that does not know the arm, else by keywords and overlap
-    baselines   what one would try instead of training: a prompt, the page in it, retrieval (BM25)
-    leaks       the training's style in answers that have nothing to do with it
+    config      the settings, and what is asked without a GPU
+    planned     all that is asked, as rows, from:
+        sets        trained, reworded, held out, recited and changed things
+        invented    files and endpoints that do not exist; canaries: secrets that were redacted
+    rounds      the rounds of questions, by asking, which keeps each answer; baselines: prompts with a page or BM25's finds
+    losses      what both arms lose on held-out texts, and on texts to recite
+    grading     outcomes of answers, by: judge (a model that does not know the arm, or rules), leaks, and others' rules
+    summary     rates, intervals and differences; dial: over the adapter's scale; verdict: against the budgets
     harness     public benchmarks, by lm-eval where it is installed
     chat_pane   both arms side by side, to talk to, by gradio where it is installed
 """

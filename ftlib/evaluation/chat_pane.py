@@ -12,14 +12,13 @@ import html
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from ftlib import chat
 from ftlib.errors import SetupError
 from ftlib.generation import decode, stop_tokens
 from ftlib.inference import ARMS, arm
-from ftlib.training.whole import wrappers
+from ftlib.training.whole import scaled
 
 Turns = list[dict[str, Any]]
 
@@ -45,7 +44,7 @@ def reply(
             empty answer is not shown to the model again: no template has a place for it.
         temperature: of sampling, with top_p 0.95; 0: greedy.
         seed: of sampling. Both arms draw alike.
-        scale: the tuned arm's LoRA is multiplied by it, for this answer.
+        scale: of the adapter, for this answer.
 
     Returns:
         for each arm its turns and the new one.
@@ -53,8 +52,6 @@ def reply(
     Raises:
         SetupError: the prompt is empty.
     """
-    from peft.helpers import rescale_adapter_scale
-
     stops = stop_tokens(tokenizer, model.generation_config.eos_token_id)
     sampling = {"temperature": temperature, "top_p": 0.95, "seed": seed} if temperature else None
     longer: dict[str, Turns] = {}
@@ -64,7 +61,7 @@ def reply(
             if turn["answer"]:
                 messages += [_message("user", turn["prompt"]), _message("assistant", turn["answer"])]
         ids = chat.encode_prompt(tokenizer, [*messages, _message("user", prompt)])
-        with _ONE, arm(model, name), nullcontext() if scale == 1 else rescale_adapter_scale(model, scale):
+        with _ONE, scaled(model, scale), arm(model, name):
             ((_, found),) = decode(
                 model,
                 [ids],
@@ -121,8 +118,7 @@ def chat_pane(model: Any, tokenizer: Any, *, max_new_tokens: int = 256) -> Any:
         prompt = gradio.Textbox(show_label=False, placeholder="Ask both", submit_btn=True, autofocus=True)
         with gradio.Row():
             temperature = gradio.Slider(0, 1.5, 0, step=0.1, label="temperature (0: the likeliest tokens)")
-            # Weights that were trained whole have no scale.
-            scale = gradio.Slider(0, 1.5, 1, step=0.1, label="adapter scale (tuned)", visible=not wrappers(model))
+            scale = gradio.Slider(0, 1.5, 1, step=0.1, label="adapter scale (tuned)")
             clear = gradio.Button("Clear")
         gradio.HTML(indented)
         everything = [prompt, histories, *panes]
