@@ -12,6 +12,7 @@ from test_train import CONFIG, load, make_mixture
 from ftlib import sample
 from ftlib.audit import RAW_SOURCES
 from ftlib.errors import LossIsNaN, OutOfMemory, SetupError
+from ftlib.general_items import general_items
 from ftlib.inference import token_loss
 from ftlib.mixture import MixtureConfig, build_mixture, split_of
 from ftlib.runtime import Accelerator, accelerator
@@ -86,7 +87,7 @@ def test_held_out_losses_are_sums_over_all_labels(run):
 def test_the_general_loss_is_on_answers_alone(run, config):
     trainer, mixture, *_ = run
     groups = validation.groups(mixture, trainer.processing_class, config)
-    answers = {row["answer"].strip() for row in sample.questions("general")}
+    answers = {item["reference"].strip() for item in general_items()}
     for row in groups["general"]:
         kept = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
         assert trainer.processing_class.decode(kept, skip_special_tokens=True).strip() in answers

@@ -6,7 +6,7 @@ What is in which module:
     planned     all that is asked, as rows, from:
         sets        trained, reworded, held out, recited and changed things
         invented    files and endpoints that do not exist; canaries: secrets that were redacted
-    rounds      the rounds of questions, by asking, which keeps each answer; baselines: prompts with a page or BM25's finds
+    rounds      the rounds of questions, by asking, which keeps each answer; baselines: prompts with a text in them
     losses      what both arms lose on held-out texts, and on texts to recite
     grading     outcomes of answers, by: judge (a model that does not know the arm, or rules), leaks, and others' rules
     summary     rates, intervals and differences; dial: over the adapter's scale; verdict: against the budgets

@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftlib import chat, inference, sample
+from ftlib import chat, inference
+from ftlib.general_items import general_items
 from ftlib.training.batches import fixed_shape, packs
 
 if TYPE_CHECKING:
     from ftlib.mixture import Mixture
     from ftlib.progress import TokenCount
     from ftlib.settings import TrainConfig
+
+# Those that take no parser, and of them as many as a pass between two steps has time for.
+GENERAL, EVERY = ("knowledge", "format", "python"), 8
 
 Groups = dict[str, list[Mapping[str, Any]]]
 
@@ -29,8 +33,8 @@ def groups(mixture: Mixture, tokenizer: Any, config: TrainConfig) -> Groups:
     Raw rows carry loss on all tokens, chats as the mixture has it, general ones on the answer.
     """
     asked = (
-        (row["id"], [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}], 0)
-        for row in sample.questions("general")
+        (one["id"], [{"role": "user", "content": one["prompt"]}, {"role": "assistant", "content": one["reference"]}], 0)
+        for one in general_items(GENERAL)[::EVERY]
     )
     fitted = chat.fitted_chats(
         tokenizer, asked, max_length=config.max_length, loss_on="assistant", overflow="drop", system="merge"
