@@ -45,13 +45,15 @@ def measure(model: Any, tokenizer: Any, held: Held) -> None:
 
 
 def at_scale(model: Any, tokenizer: Any, held: Held, scale: float) -> dict[str, float]:
-    """Loss of a part of the chats and of the raw text with the adapter at a scale, by token."""
+    """Loss of a part of the chats and of the raw text with the adapter at a scale, by token; after `measure`."""
     means = {}
     for kind in ("chat", "raw"):
-        part = held.get(kind, [])[::SHARE_OF_DIAL]
-        if part:
-            with scaled(model, scale):
-                found = row_losses(model, part, tokenizer.pad_token_id)
+        if part := held.get(kind, [])[::SHARE_OF_DIAL]:
+            if scale in (0.0, 1.0):
+                found = [row[ARMS[int(scale)]] for row in part]
+            else:
+                with scaled(model, scale):
+                    found = row_losses(model, part, tokenizer.pad_token_id)
             means[kind] = sum(one["nll"] for one in found) / sum(one["tokens"] for one in found)
     return means
 

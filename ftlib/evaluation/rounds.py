@@ -60,12 +60,14 @@ def with_text(session: Session, rows: Rows, documents: Rows, config: EvalConfig)
     for row in chosen:
         row["baselines"] = {}
     for name, kinds in WITH_TEXT.items():
-        for kind in kinds:
-            if kind in asked:
-                prompts = [one["messages"][0]["content"] for one in asked[kind]]
-                found = ask(session, name, prompts, [config.max_new_tokens] * len(prompts))
-                for row, answer in zip(chosen, found, strict=True):
-                    row["baselines"][f"{name}+{kind}"] = answer
+        # One call for all: a step takes as long for a few rows as for many.
+        of_arm = [
+            (row, kind, one) for kind in kinds if kind in asked for row, one in zip(chosen, asked[kind], strict=True)
+        ]
+        prompts = [one["messages"][0]["content"] for *_, one in of_arm]
+        found = ask(session, name, prompts, [config.max_new_tokens] * len(prompts))
+        for (row, kind, _), answer in zip(of_arm, found, strict=True):
+            row["baselines"][f"{name}+{kind}"] = answer
     if "bm25" not in asked:
         return None
     places = [k for k in (1, 3, 5) if k <= config.retrieved]
@@ -79,14 +81,14 @@ def sampled(session: Session, rows: Rows, config: EvalConfig) -> list[Row]:
         return []
     chosen = draw(of_set(rows, "trained"), config.sampled_items, lambda row: row["set"], config.seed)
     made = [{**row, "set": "sampled", "greedy": {name: row[name] for name in ARMS}} for row in chosen]
-    prompts, limits = [row["question"] for row in made], [config.max_new_tokens] * len(made)
+    seeds = range(config.seed, config.seed + config.seeds)
+    asked = [(row, seed) for row in made for seed in seeds]
+    sampling = {"temperature": config.temperature, "top_p": config.top_p, "seed": [seed for _, seed in asked]}
     for name in ARMS:
+        prompts = [row["question"] for row, _ in asked]
+        found = iter(ask(session, name, prompts, [config.max_new_tokens] * len(asked), sampling=sampling))
         for row in made:
-            row[name] = []
-        for number in range(config.seeds):
-            sampling = {"temperature": config.temperature, "top_p": config.top_p, "seed": config.seed + number}
-            for row, answer in zip(made, ask(session, name, prompts, limits, sampling=sampling), strict=True):
-                row[name].append(answer)
+            row[name] = [next(found) for _ in seeds]
     return made
 
 
