@@ -25,7 +25,7 @@ from ftlib.evaluation.leaks import style_of
 from ftlib.evaluation.planned import planned
 from ftlib.evaluation.verdict import verdict
 from ftlib.inference import ARMS
-from ftlib.statistics import noise_floor, within_noise
+from ftlib.statistics import noise_floor
 from ftlib.synth.config import SynthConfig
 from ftlib.synth.journal import Journal
 from ftlib.workspace import Workspace, file_hash, manifest_path, read_jsonl, read_manifest
@@ -102,17 +102,18 @@ async def evaluate(
     samples = [*rows, *({**row, **{name: row[name][0] for name in ARMS}} for row in sampled)]
     for row in samples:
         row.pop("greedy", None)
+    noise = _noise(again)
     curve = [
         {**dial.stop(one["scale"], one["learned"], one["general"]), "loss": loss}
         for one, loss in zip(stops, scale_losses, strict=True)
     ]
     results: dict[str, Any] = {
         "schema": 2,
-        "sets": summary.by_set(samples),
+        "sets": summary.by_set(samples, noise),
         "recall": summary.recall(samples),
         "loss": {kind: summary.loss(part) for kind, part in held.items()},
         **summary.habits(samples, style),
-        "noise": _noise(again),
+        "noise": noise,
         "sampled": summary.sampled(sampled, config.seeds),
         "dial": curve,
         "knee": dial.knee(curve),
@@ -160,16 +161,11 @@ def _validation_share(trained: Mapping[str, Any]) -> float:
 
 
 def _noise(again: Sequence[tuple[Row, Mapping[str, Any]]]) -> dict[str, Any] | None:
-    """The base against itself at another batch size; `within`: what that explains in as many questions."""
+    """The base against itself in other batches."""
     pairs = [(row, row["base"], answer) for row, answer in again if is_graded(row["base"]) and is_graded(answer)]
-    if not pairs:
-        return None
-    first, second = (
-        [(one["text"], float(is_right(row, one))) for row, one in found]
-        for found in ([(row, before) for row, before, _ in pairs], [(row, after) for row, _, after in pairs])
-    )
-    found = noise_floor(first, second)
-    return {**found, "differ": found["answers_differ"], "within": within_noise(found, len(pairs))}
+    before, after = ([(one[n]["text"], float(is_right(one[0], one[n]))) for one in pairs] for n in (1, 2))
+    found = noise_floor(before, after)
+    return {**found, "differ": found["answers_differ"]} if pairs else None
 
 
 async def _grader(judging: SynthConfig | None, folder: Path, api_key: str | None) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def results(rows: Sequence[dict[str, Any]], say: Callable[[str], str] = str) -> 
         },
         "endless": {arm: rate([not row[arm]["ended"] for row in every]) for arm in ("base", "tuned")},
         "repetitive": {arm: rate([row[arm]["repetition"] > 0.5 for row in every]) for arm in ("base", "tuned")},
-        "noise": {"n": 60, "differ": 0.05, "mean": 0.0, "within": 0.021},
+        "noise": {"n": 60, "differ": 0.05, "mean": 0.0},
         "dial": [
             {"scale": scale, "learning": rate([number < 80 * learned for number in range(80)])}
             | {"forgetting": {"mean": lost, "interval": [lost - 0.03, lost + 0.03]}, "loss": {"chat": 2.6 - scale}}
@@ -233,12 +233,11 @@ def _set(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     def right(answer: dict) -> bool:
         return answer["outcome"] == wanted
 
-    found["difference"] = difference(rows, right)
-    found["baselines"] = {
-        key: rate([row["baselines"][key]["outcome"] == "correct" for row in rows])
-        for key in CHANCES
-        if all(key in row.get("baselines", {}) for row in rows)
-    }
+    found["difference"] = difference(rows, right) | {"noise": 0.021}
+    asked = [row for row in rows if row.get("baselines")]
+    hits = {key: [right(row["baselines"][key]) for row in asked] for key in CHANCES if asked}
+    hits |= {arm: [right(row[arm]) for row in asked] for arm in ("base", "tuned") if asked}
+    found["baselines"] = {"n": len(asked), **{key: rate(one) for key, one in hits.items()}} if asked else {}
     for kind in sorted({row["kind"] for row in rows} - {""}):
         own = [row for row in rows if row["kind"] == kind]
         rates = {arm: rate([right(row[arm]) for row in own]) for arm in ("base", "tuned")}

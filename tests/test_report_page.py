@@ -184,37 +184,24 @@ def test_what_is_not_told_apart_names_what_could_be_seen(results):
 
 def test_told():
     def of(mean, low, high, within=0.0):
-        return numbers.told({"mean": mean, "interval": [low, high]}, {"within": within}).text
+        return numbers.told({"mean": mean, "interval": [low, high], "noise": within}).text
 
     assert of(0.1, 0.01, 0.2) == "▲ better" and of(-0.1, -0.2, -0.01) == "▼ worse"
     assert of(0.1, 0.0, 0.2) == "= not told apart" and of(0.1, 0.01, 0.2, 0.15) == "≈ within the noise"
     assert of(0.1, -math.inf, math.inf) == of(None, 0, 1) == "? no interval"
 
 
-def test_when_retrieval_beats_tuning():
-    def rate(value):
-        return {"rate": value, "interval": [value - 0.05, value + 0.05]}
-
-    def one(bm25, tuned, both=None):
-        baselines = {"base+bm25": rate(bm25), **({"tuned+bm25": rate(both)} if both else {})}
-        return {"base": {"correct": rate(0.1)}, "tuned": {"correct": rate(tuned)}, "baselines": baselines}
-
-    sets = {"trained": one(0.4, 0.8, 0.95), "validation": one(0.7, 0.3, 0.72), "unknown": one(0.5, 0.52, 0.3)}
-    assert learned.retrieval_lines({"sets": sets})[:4] == [
-        "Retrieval (BM25) beats tuning on: validation (70% against 30%).",
-        "Tuning beats retrieval on: trained (40% against 80%).",
-        "Not told apart on: unknown (50% against 52%).",
-        "Both together: trained 95%, more than either alone; validation 72%, not told apart from the better; "
-        "unknown 30%, less than the better one alone.",
-    ]
-    assert learned.retrieval_lines({"sets": {"trained": one(0.4, 0.8)}}) == [
-        "Tuning beats retrieval on: trained (40% against 80%).",
-        "One beats the other where their 95 % intervals don't touch.",
-    ]
-    changed = {**one(0.9, 0.0), "tuned": {"current": rate(0.2), "stale": rate(0.8)}}
-    assert "Retrieval (BM25) beats tuning on: changed (90% against 20%)." in learned.retrieval_lines(
-        {"sets": {"changed": changed}}
+def test_retrieval_stands_beside_both_arms_on_the_same_questions(results):
+    (rows,) = (
+        block.rows
+        for block in learned.section([], results).blocks
+        if getattr(block, "caption", "").startswith("Right answers beside retrieval")
     )
+    found = results["sets"]["trained"]["baselines"]
+    assert rows[0]["set"] == "Trained questions" and rows[0]["n"] == str(found["n"])
+    for key, title in learned.BASELINES.items():
+        assert rows[0][title] == (numbers.rate(found[key]) if key in found else numbers.NONE)
+    assert "base with BM25" in rows[0] and "tuned" in rows[0]
 
 
 def test_the_longest_text_recited_word_for_word(samples):

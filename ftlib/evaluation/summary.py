@@ -11,7 +11,16 @@ from ftlib.evaluation.grading import is_graded, is_right
 from ftlib.evaluation.leaks import Style, leak_rates
 from ftlib.evaluation.planned import ANSWERED, SETS
 from ftlib.inference import ARMS
-from ftlib.statistics import ANY, clustered_mean, design_effect, detectable, mcnemar, rate_by_seeds, wilson
+from ftlib.statistics import (
+    ANY,
+    clustered_mean,
+    design_effect,
+    detectable,
+    mcnemar,
+    rate_by_seeds,
+    wilson,
+    within_noise,
+)
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -43,8 +52,12 @@ def difference(rows: Rows, right: Callable[[Row, str], bool]) -> dict[str, Any]:
     return found | {"p": mcnemar(gained, lost), "gained": gained, "lost": lost, "detectable": seen}
 
 
-def by_set(samples: Rows) -> dict[str, Any]:
-    """The results of each set of `ANSWERED` that was asked."""
+def by_set(samples: Rows, noise: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The results of each set of `ANSWERED` that was asked.
+
+    Args:
+        noise: of `statistics.noise_floor`, for how much of a difference it explains (`noise`, a share).
+    """
     found: dict[str, Any] = {}
     for name in ANSWERED:
         rows = [row for row in samples if row["set"] == name]
@@ -57,9 +70,9 @@ def by_set(samples: Rows) -> dict[str, Any]:
             "documents": len({document_of(row) for row in graded}),
             "unjudged": len(rows) - len(graded),
             "graded_by": dict(Counter(row["tuned"]["graded_by"] for row in graded)),
-            **_compared(graded, VALUES if name == "changed" else OUTCOMES),
+            **_compared(graded, VALUES if name == "changed" else OUTCOMES, noise),
             "baselines": _baselines(graded),
-            "kinds": {kind: _kind(part) for kind, part in kinds.items()},
+            "kinds": {kind: _compared(part, (), noise) for kind, part in kinds.items()},
         }
     return found
 
@@ -68,50 +81,55 @@ def _kinds(rows: Rows) -> list[str]:
     return list(dict.fromkeys(row["kind"] for row in rows if row.get("kind")))
 
 
-def _compared(rows: Rows, outcomes: Sequence[str]) -> dict[str, Any]:
-    rates = {arm: {name: rate([row[arm]["outcome"] == name for row in rows]) for name in outcomes} for arm in ARMS}
-    return {"n": len(rows), **rates, "difference": difference(rows, lambda row, arm: is_right(row, row[arm]))}
-
-
-def _kind(rows: Rows) -> dict[str, Any]:
-    rates = {arm: rate([is_right(row, row[arm]) for row in rows]) for arm in ARMS}
-    return {"n": len(rows), **rates, "difference": difference(rows, lambda row, arm: is_right(row, row[arm]))}
+def _compared(rows: Rows, outcomes: Sequence[str], noise: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Rates of each outcome by arm, without outcomes those of right answers, and the difference."""
+    changed = difference(rows, lambda row, arm: is_right(row, row[arm]))
+    if noise:
+        changed["noise"] = within_noise(noise, len(rows))
+    rates: dict[str, Any] = {
+        arm: {name: rate([row[arm]["outcome"] == name for row in rows]) for name in outcomes}
+        or rate([is_right(row, row[arm]) for row in rows])
+        for arm in ARMS
+    }
+    return {"n": len(rows), **rates, "difference": changed}
 
 
 def _baselines(rows: Rows) -> dict[str, Any]:
-    names = dict.fromkeys(name for row in rows for name in row.get("baselines") or {})
-    answers = {
-        name: [(row, row["baselines"][name]) for row in rows if name in (row.get("baselines") or {})] for name in names
-    }
-    return {
-        name: rate([is_right(row, answer) for row, answer in found if is_graded(answer)])
-        for name, found in answers.items()
-    }
+    """Rates of both arms and of each baseline on the questions that all of them answered; empty where there are none."""
+    rows = _answered_by_all(rows)
+    if not rows:
+        return {}
+    arms = {arm: [is_right(row, row[arm]) for row in rows] for arm in ARMS}
+    others = {name: [is_right(row, row["baselines"][name]) for row in rows] for name in rows[0]["baselines"]}
+    return {"n": len(rows), **{name: rate(hits) for name, hits in (arms | others).items()}}
+
+
+def _answered_by_all(rows: Rows) -> list[Row]:
+    asked = [row for row in rows if row.get("baselines")]
+    return [row for row in asked if all(map(is_graded, (*(row[arm] for arm in ARMS), *row["baselines"].values())))]
 
 
 def retrieval_verdict(samples: Rows) -> str:
-    """Tuning against retrieval on the questions that both answered, in a sentence; "" where there are none."""
-    rows = [row for row in samples if {"base+bm25", "tuned+bm25"} <= set(row.get("baselines") or {})]
-    rows = [row for row in rows if all(is_graded(one) for one in (row["tuned"], *row["baselines"].values()))]
+    """Tuning against retrieval, and both together, on the questions that all answered; "" where there are none."""
+    rows = [row for row in _answered_by_all(samples) if {"base+bm25", "tuned+bm25"} <= set(row["baselines"])]
     if not rows:
         return ""
     alone = [is_right(row, row["tuned"]) for row in rows]
     found, both = ([is_right(row, row["baselines"][name]) for row in rows] for name in ("base+bm25", "tuned+bm25"))
-    low, high = clustered_mean(
-        [float(a) - float(b) for a, b in zip(alone, found, strict=True)], [document_of(row) for row in rows]
-    )["interval"]
-    said = (
-        "Tuning beats retrieval"
-        if low > 0
-        else "Retrieval beats tuning"
-        if high < 0
-        else "Tuning and retrieval are not told apart"
-    )
-    n = len(rows)
+    _, (low, high) = _gain(alone, found, rows)
+    head = "Tuning beats retrieval" if low > 0 else "Retrieval beats tuning" if high < 0 else ""
+    more, (least, most) = _gain(both, max(alone, found, key=sum), rows)
     return (
-        f"{said}: of {n} questions the tuned model answers {sum(alone)} by itself, the base {sum(found)} with what "
-        f"BM25 finds, and the tuned model with the same {sum(both)}."
+        f"{head or 'Tuning and retrieval are not told apart'}: of {len(rows)} questions the tuned model answers "
+        f"{sum(alone)} by itself, the base {sum(found)} with what BM25 finds, and the tuned model {sum(both)} with the "
+        f"same, {100 * more:+.0f} points over the better one alone (95 %: {100 * least:+.0f} to {100 * most:+.0f})."
     )
+
+
+def _gain(one: Sequence[bool], other: Sequence[bool], rows: Rows) -> tuple[float, tuple[float, float]]:
+    changes = [float(a) - float(b) for a, b in zip(one, other, strict=True)]
+    gained = clustered_mean(changes, [document_of(row) for row in rows])
+    return gained["mean"], gained["interval"]
 
 
 def recall(samples: Rows) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def scorecard(results: Mapping[str, Any]) -> Section:
     blind = [
         f"{label(results, name)}: {_visible(found)}"
         for name, found in sets.items()
-        if told(found.get("difference"), noise).kind == "open"
+        if told(found.get("difference")).kind == "open"
     ]
     if blind:
         blocks.append(Say("Not told apart, which is not the same as equal. The smallest difference that can be seen:"))
@@ -118,8 +118,8 @@ def scorecard(results: Mapping[str, Any]) -> Section:
         blocks.append(
             Say(
                 "Noise: the base against itself at another batch size gives another text in "
-                f"{percent(dig(noise, 'differ'))} of {count(dig(noise, 'n'))} answers; differences of up to "
-                f"{_abs(dig(noise, 'within'))} points are no more than that.",
+                f"{percent(dig(noise, 'differ'))} of {count(dig(noise, 'n'))} answers. What that explains of "
+                "a set's difference is the band round 0.",
                 "small",
             )
         )
@@ -135,7 +135,7 @@ def _score(results: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> d
         "base": rate(right(found.get("base"))),
         "tuned": rate(right(found.get("tuned"))),
         "difference, points": shift(difference),
-        "so": told(difference, dig(results, "noise")),
+        "so": told(difference),
         "gained / lost": f"{count(dig(difference, 'gained'))} / {count(dig(difference, 'lost'))}",
         "p": _p(dig(difference, "p")),
         "smallest visible": f"{_abs(dig(difference, 'detectable'))}\xa0points",

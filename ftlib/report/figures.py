@@ -26,12 +26,12 @@ SEGMENTS = {
 
 def draw(samples: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> dict[str, Any]:
     """The figures for which there is data, by name: scorecard, general, recall, changed, dial."""
-    sets, noise = question_sets(results), dig(results, "noise", "within")
+    sets = question_sets(results)
     scores = [{"label": label(results, name), **found} for name, found in sets.items()]
     kinds = [{"label": kind, **found} for kind, found in (dig(sets.get("general"), "kinds") or {}).items() if found]
     figures = {
-        "scorecard": forest(scores, noise),
-        "general": forest(kinds, noise),
+        "scorecard": forest(scores),
+        "general": forest(kinds),
         "recall": recall(samples),
         "changed": changed(sets.get("changed") or {}),
         "dial": dial(dig(results, "dial") or [], dig(results, "knee")),
@@ -56,21 +56,18 @@ def _plain(text: Any) -> str:
     return clean(text)[:60].replace("$", r"\$")
 
 
-def forest(rows: Sequence[Mapping[str, Any]], noise: Any = None) -> Any:
+def forest(rows: Sequence[Mapping[str, Any]]) -> Any:
     """A row for each set or kind: at the left both rates, at the right their difference, all with intervals.
 
     Args:
-        rows: label, n, base and tuned (a RATE, or the RATEs of a set), difference.
-        noise: share up to which a difference is noise; drawn as a band.
+        rows: label, n, base and tuned (a RATE, or the RATEs of a set), difference, whose `noise` is drawn as a band.
     """
     rows = [row for row in rows if _rate(row, "base") or _rate(row, "tuned")]
     if not rows:
         return None
     figure, (left, middle) = _figure(1.1 + 0.5 * len(rows), 2)
-    if (within := number(noise)) is not None:
-        middle.axvspan(-100 * within, 100 * within, color=BAND, linewidth=0, label="noise", zorder=0)
     middle.axvline(0, color=INK, linewidth=0.6)
-    reach = 10.0
+    reach, named = 10.0, False
     for place, row in enumerate(rows):
         y = -float(place)
         title = f"{_plain(row['label'])} ({_count(row)})"
@@ -79,6 +76,10 @@ def forest(rows: Sequence[Mapping[str, Any]], noise: Any = None) -> Any:
         for shift, arm, colour, shape in ((0.06, "base", BASE, "o"), (-0.14, "tuned", TUNED, "s")):
             _whisker(left, _rate(row, arm), "rate", y + shift, colour, shape, arm if not place else None)
         difference = row.get("difference")
+        if (within := number(dig(difference, "noise"))) is not None:
+            name = None if named else "noise"
+            named = True
+            middle.barh(y, 200 * within, 0.5, left=-100 * within, color=BAND, linewidth=0, label=name, zorder=0)
         reach = max(reach, _whisker(middle, difference, "mean", y, INK, "D", "tuned - base" if not place else None))
         if (least := number(dig(difference, "detectable"))) is not None and least < 1:
             name = "smallest that can be seen" if not place else None

@@ -8,11 +8,13 @@ from typing import Any
 from ftlib.report.blocks import WORDINGS, Picture, Say, Section, Table, label, not_measured, question_sets, right
 from ftlib.report.numbers import count, dig, mean, number, pair, percent, rate, shift, text, told
 
-PAGE, BM25, BOTH = "base+page", "base+bm25", "tuned+bm25"
 BASELINES = {
-    PAGE: "base, the page in the prompt",
-    BM25: "base with BM25",
-    BOTH: "tuned with BM25",
+    "base": "base",
+    "base+prompt": "base, told to be short",
+    "base+page": "base, the page in the prompt",
+    "base+bm25": "base with BM25",
+    "tuned": "tuned",
+    "tuned+bm25": "tuned with BM25",
 }
 OUTCOMES = ("current", "stale", "both", "other", "abstained")
 
@@ -48,7 +50,7 @@ def kind_rows(results: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
                 for arm in ("base", "tuned")
             },
             "difference, points": shift(dig(found, "difference")),
-            "so": told(dig(found, "difference"), dig(results, "noise")),
+            "so": told(dig(found, "difference")),
         }
         for kind, found in (dig(results, "sets", name, "kinds") or {}).items()
     ]
@@ -69,55 +71,16 @@ def _retrieval(results: Mapping[str, Any]) -> Iterator[Any]:
         [
             {
                 "set": label(results, name),
-                "base": rate(right(found.get("base"))),
-                **{title: rate(dig(found, "baselines", key)) for key, title in BASELINES.items() if key != BOTH},
-                "tuned": rate(right(found.get("tuned"))),
-                BASELINES[BOTH]: rate(dig(found, "baselines", BOTH)),
+                "n": count(dig(found, "baselines", "n")),
+                **{title: rate(dig(found, "baselines", key)) for key, title in BASELINES.items()},
             }
             for name, found in sets.items()
         ],
-        "Right answers beside retrieval",
+        "Right answers beside retrieval, the same questions in each column",
     )
-    for line in retrieval_lines(results):
-        yield Say(line)
     if found := dig(results, "retrieval", "recall_at"):
         hits = ", ".join(f"among the first {rank} in {percent(share)}" for rank, share in found.items())
         yield Say(f"The right document is, for BM25, {hits}.", "small")
-
-
-def retrieval_lines(results: Mapping[str, Any]) -> list[str]:
-    """When retrieval beats tuning, and what both together give, in sentences."""
-    ahead: dict[int, list[str]] = {1: [], -1: [], 0: []}
-    together = []
-    for name, found in question_sets(results).items():
-        bm25, tuned = dig(found, "baselines", BM25), right(found.get("tuned"))
-        side = beats(bm25, tuned)
-        if side is None:
-            continue
-        title = label(results, name)
-        ahead[side].append(f"{title} ({percent(bm25['rate'])} against {percent(tuned['rate'])})")
-        both = dig(found, "baselines", BOTH)
-        better = bm25 if bm25["rate"] > tuned["rate"] else tuned
-        if (gain := beats(both, better)) is not None:
-            words = {
-                1: "more than either alone",
-                -1: "less than the better one alone",
-                0: "not told apart from the better",
-            }
-            together.append(f"{title} {percent(both['rate'])}, {words[gain]}")
-    heads = {1: "Retrieval (BM25) beats tuning on", -1: "Tuning beats retrieval on", 0: "Not told apart on"}
-    lines = [f"{heads[side]}: {'; '.join(names)}." for side, names in ahead.items() if names]
-    if together:
-        lines.append(f"Both together: {'; '.join(together)}.")
-    return [*lines, "One beats the other where their 95 % intervals don't touch."] if lines else []
-
-
-def beats(one: Any, other: Any) -> int | None:
-    """1 where the first RATE's interval lies above the other's, -1 below, 0 where they touch; None: can't be said."""
-    first, second = pair(dig(one, "interval")), pair(dig(other, "interval"))
-    if not first or not second or number(dig(one, "rate")) is None or number(dig(other, "rate")) is None:
-        return None
-    return 1 if first[0] > second[1] else -1 if first[1] < second[0] else 0
 
 
 # --- recall, changed facts, sampled answers ---------------------------------------------------------------------------

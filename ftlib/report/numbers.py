@@ -88,14 +88,14 @@ def mean(found: Any, form: str = ".2f") -> str:
     return text(dig(found, "mean"), form) + _behind(dig(found, "interval"), lambda end: format(end, form))
 
 
-def told(difference: Any, noise: Any) -> Mark:
+def told(difference: Any) -> Mark:
     """What a set's difference shows: its interval has to leave zero out, its mean the noise."""
     middle, ends = number(dig(difference, "mean")), pair(dig(difference, "interval"))
     if middle is None or ends is None:
         return Mark("? no interval", "open")
     if ends[0] <= 0 <= ends[1]:
         return Mark("= not told apart", "open")
-    if abs(middle) <= (number(dig(noise, "within")) or 0):
+    if abs(middle) <= (number(dig(difference, "noise")) or 0):
         return Mark("≈ within the noise", "open")
     return Mark("▲ better", "good") if middle > 0 else Mark("▼ worse", "bad")
 
