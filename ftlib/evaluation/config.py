@@ -79,10 +79,10 @@ def default_eval(machine: Accelerator) -> EvalConfig:
         recall_tokens=96,
         sampled_items=4,
         seeds=2,
-        noise_items=6,
+        noise_items=8,
         dial=(0.5,),
         dial_items=8,
-        loss_tokens=1500,
+        loss_tokens=500,
     )
 
 

@@ -95,7 +95,7 @@ def _compared(rows: Rows, outcomes: Sequence[str], noise: Mapping[str, Any] | No
 
 
 def _baselines(rows: Rows) -> dict[str, Any]:
-    """Rates of both arms and of each baseline on the questions that all of them answered; empty where there are none."""
+    """Rates of both arms and of each baseline on the questions that all of them answered; {} where there are none."""
     rows = _answered_by_all(rows)
     if not rows:
         return {}
