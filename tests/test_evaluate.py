@@ -14,9 +14,7 @@ from ftlib.errors import SetupError
 from ftlib.evaluate import EvalConfig, evaluate
 from ftlib.generation import generate
 from ftlib.inference import arm, capped, load_arms, token_loss
-from ftlib.scrape import ScrapeConfig, scrape
-from ftlib.synth import SynthConfig, synth
-from ftlib.workspace import open_workspace, write_json, write_manifest
+from ftlib.workspace import write_json, write_manifest
 
 PROMPTS = ["Hi", "What is the message bus of brindlewick called, please?", "x " * 40]
 
@@ -36,14 +34,6 @@ def make_run(folder, tiny_model, *, noise: float) -> None:
     model.save_pretrained(folder / "adapter")
     write_json(folder / "settings.json", {"model": str(tiny_model)})
     write_manifest(folder, stage="03_train", settings={})
-
-
-@pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    space = open_workspace(tmp_path_factory.mktemp("space"))
-    scrape(ScrapeConfig("sample"), space)
-    asyncio.run(synth(SynthConfig(), space))
-    return space
 
 
 @pytest.fixture(scope="module")
