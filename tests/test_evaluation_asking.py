@@ -55,9 +55,11 @@ def calls(monkeypatch):
 def opened(loaded, tmp_path):
     """Sessions on a journal of a folder, each a process's."""
 
+    model, tokenizer = loaded
+
     def run(work, identity="run", path="answers.jsonl", batch_size=2):
         with Journal(tmp_path / path) as journal:
-            return work(Session(*loaded, journal, identity, batch_size))
+            return work(Session(model, tokenizer, journal, identity, batch_size))
 
     return run
 

@@ -20,7 +20,6 @@ from ftlib.workspace import (
     open_workspace,
     read_json,
     read_jsonl,
-    read_manifest,
     write_json,
     write_jsonl,
 )
@@ -213,7 +212,7 @@ def test_texts_of_one_kind_take_the_room_of_both(space, smollm, tmp_path):
 
 def test_what_was_skipped_is_not_invented(space, smollm, tmp_path, everything):
     copy = copied(space, tmp_path)
-    manifest = read_manifest(space.documents)
+    manifest = read_json(manifest_path(space.documents))
     path = of(everything, "unknown", kind="file")[0]["id"].removeprefix("invented:")
     assert manifest["skipped"]
     told = {**manifest, "skipped": [*manifest["skipped"], {"path": path, "reason": "too large"}]}
