@@ -91,8 +91,8 @@ def test_answers_to_other_questions_are_wrong_and_not_abstained(space, style, sm
 def test_of_what_is_not_there_who_admits_that_is_right(graded, kind, reference):
     """Also where the user's file says so in words that the answer has."""
     asked = row("unknown", reference, keywords=["none"] if reference else [], kind=kind)
-    found = graded(asked, ADMITS, "It has three routes.", "There is no such file.", "", "None: a file is there.")
-    assert outcomes(found) == ["correct", "wrong", "correct", "wrong", "wrong"]
+    found = graded(asked, ADMITS, "It has three routes.", "There is no such file.", "", "None: no such file is there.")
+    assert outcomes(found) == ["correct", "wrong", "correct", "wrong", "correct"]
     assert is_right(asked, found[0]) and not is_right(asked, found[1])
     assert found[0]["graded_by"] == "admits"
 

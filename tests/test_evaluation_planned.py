@@ -202,11 +202,15 @@ def test_a_text_of_very_long_tokens_is_cut_too(space, smollm, tmp_path, mark):
     assert other["reference"] == row["reference"]
 
 
-def test_texts_of_one_kind_take_the_room_of_both(space, smollm, tmp_path):
+@pytest.mark.parametrize("method", ["page_instruction", "file_snapshot"])
+@pytest.mark.parametrize("left", [0, 2])
+def test_what_one_kind_has_too_few_of_the_other_has(space, smollm, tmp_path, method, left):
     copy = copied(space, tmp_path)
-    write_jsonl(copy.chats, [chat for chat in read_jsonl(space.chats) if chat["method"] != "page_instruction"])
+    chats = list(read_jsonl(space.chats))
+    few = [chat["id"] for chat in chats if chat["method"] == method and chat["split"] == "train"][:left]
+    write_jsonl(copy.chats, [chat for chat in chats if chat["method"] != method or chat["id"] in few])
     rows = of(planned(copy, smollm, EvalConfig(recall_items=10), NAMES), "recall", wording="trained")
-    assert Counter(row["kind"] for row in rows) == {"file": 10}
+    assert Counter(row["method"] == method for row in rows) == Counter({False: 10 - left, True: left})
     assert not of(planned(copy, smollm, EvalConfig(recall_items=0), NAMES), "recall")
 
 
