@@ -160,8 +160,19 @@ def test_tokens_and_seconds_are_those_of_what_was_asked(opened):
     first, spent = opened(work)
     different = [first[n] for n in (0, 1, 2, 4)]
     assert set(spent) == {"base"} and spent["base"][1] > 0
-    assert spent["base"][0] == sum(one["tokens"] + one["ended"] for one in different)
+    assert spent["base"][0] == sum(one["tokens"] for one in different)
     assert opened(work)[1] == {}
+
+
+def test_the_token_that_ends_an_answer_took_its_time_too(opened, monkeypatch):
+    found = [(n, {"text": "x", "tokens": 5, "ended": n != 1}) for n in range(4)]
+    monkeypatch.setattr(asking, "answers", lambda *_args, **_options: iter(found))
+
+    def work(session):
+        return [answer["ended"] for answer in ask(session, "base", PROMPTS, LIMITS)], session.spent["base"][0]
+
+    ended, spent = opened(work)
+    assert ended.count(False) == 1 and spent == 4 * 5 + 3
 
 
 # --- rounds -----------------------------------------------------------------------------------------------------------
