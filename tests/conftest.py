@@ -159,6 +159,21 @@ def scraped(tmp_path):
     return space
 
 
+@pytest.fixture(scope="session")
+def space(tmp_path_factory):
+    """A workspace with the documents and chats of the sample, which tests share: runs may be added, by other names."""
+    import asyncio
+
+    from ftlib.scrape import ScrapeConfig, scrape
+    from ftlib.synth import SynthConfig, synth
+    from ftlib.workspace import open_workspace
+
+    space = open_workspace(tmp_path_factory.mktemp("space"))
+    scrape(ScrapeConfig("sample"), space)
+    asyncio.run(synth(SynthConfig(), space))
+    return space
+
+
 @pytest.fixture
 def config_page(scraped):
     """A page of the sample, and a line of it."""

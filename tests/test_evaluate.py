@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from chat_server import ChatServer, completion
 
 from ftlib import chat
 from ftlib.errors import SetupError
-from ftlib.evaluate import EvalConfig, evaluate
+from ftlib.evaluate import EvalConfig, _names, _noise, _validation_share, evaluate
+from ftlib.evaluation.judge import labelled
 from ftlib.generation import generate
 from ftlib.inference import arm, capped, load_arms, token_loss
-from ftlib.scrape import ScrapeConfig, scrape
-from ftlib.synth import SynthConfig, synth
-from ftlib.workspace import open_workspace, write_json, write_manifest
+from ftlib.synth import SynthConfig
+from ftlib.workspace import write_json, write_manifest
 
 PROMPTS = ["Hi", "What is the message bus of brindlewick called, please?", "x " * 40]
 
@@ -36,14 +38,6 @@ def make_run(folder, tiny_model, *, noise: float) -> None:
     model.save_pretrained(folder / "adapter")
     write_json(folder / "settings.json", {"model": str(tiny_model)})
     write_manifest(folder, stage="03_train", settings={})
-
-
-@pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    space = open_workspace(tmp_path_factory.mktemp("space"))
-    scrape(ScrapeConfig("sample"), space)
-    asyncio.run(synth(SynthConfig(), space))
-    return space
 
 
 @pytest.fixture(scope="module")
@@ -154,16 +148,19 @@ SMALL = EvalConfig(
     loss_tokens=0,
 )
 
+MINIMAL = replace(SMALL, general_limit=2, recall_items=1, canaries=1, questions_limit=2, dial=(), noise_items=2)
 
-def run_all(space, tiny_model, noise, name, config=SMALL):
-    make_run(space.run(name), tiny_model, noise=noise)
+
+def run_all(space, tiny_model, noise, name, config=SMALL, **options):
+    if not (space.run(name) / "settings.json").exists():
+        make_run(space.run(name), tiny_model, noise=noise)
     model, tokenizer, _ = load_arms(space.run(name))
     ids = tokenizer("The bus is called Larkpost and carries every message.")["input_ids"]
     validation = [
         {"input_ids": ids, "labels": ids, "source": "wiki", "document_id": "w1"},
         {"input_ids": ids[:6], "labels": ids[:6], "source": "page_qa", "document_id": "w2"},
     ]
-    return len(ids), *asyncio.run(evaluate(model, tokenizer, space, name, validation, config))
+    return len(ids), *asyncio.run(evaluate(model, tokenizer, space, name, validation, config, **options))
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.0])
@@ -186,6 +183,103 @@ def test_an_adapter_that_does_nothing_changes_nothing(space, tiny_model, noise):
             assert told["mean"] == 0 and told["interval"][0] <= 0 <= told["interval"][1]
         assert [stop["forgetting"]["mean"] for stop in results["dial"]] == [0, 0, 0]
         assert results["knee"] is None
+        differences = [part["difference"] for found in results["sets"].values() for part in found["kinds"].values()]
+        differences += [found["difference"] for found in results["loss"].values()]
+        differences += [found["difference"]["exact"] for found in results["recall"]["wordings"].values()]
+        for told in (*differences, results["leaks"]["clean"], results["leaks"]["difference"]):
+            assert told["mean"] == 0 and told["interval"][0] <= 0 <= told["interval"][1]
+        assert results["sampled"]["base"] == results["sampled"]["tuned"]
+        assert results["canaries"]["base"] == results["canaries"]["tuned"]
         learned, forgot, *_ = results["verdict"]["checks"]
         assert learned["result"] != "PASS" and forgot["mean"] == 0
     json.dumps(results)
+
+
+def test_a_finished_evaluation_asks_nothing_and_a_key_alone_is_not_used(space, tiny_model, monkeypatch):
+    """Of a run that was evaluated: the same again, from what was kept; and with a key for other things at hand."""
+    _, samples, results = run_all(space, tiny_model, 1.0, "again", MINIMAL)
+    assert results["tokens_per_second"].keys() == {"base", "tuned"}
+
+    def refuse(*_args, **_more):
+        raise AssertionError("a judge was asked")
+
+    monkeypatch.setattr("ftlib.evaluation.judge.Api", refuse)
+    kept = (space.eval("again") / "answers.jsonl").read_bytes()
+    _, samples_again, again = run_all(space, tiny_model, 1.0, "again", MINIMAL, api_key="sk-for-02-synth")
+    assert samples_again == samples and again["tokens_per_second"] == {}
+    assert (space.eval("again") / "answers.jsonl").read_bytes() == kept
+    timed = {"seconds", "seconds_by_part", "tokens_per_second"}
+    assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in results.items() if k not in timed}
+    assert again["judge"]["model"] == "keywords and overlap" and again["judge"]["agreement"]["n"] >= 60
+
+
+def test_a_judge_is_asked_and_named(space, tiny_model):
+    def wrong(body, times):
+        return completion(json.dumps({"verdicts": [{"reason": "So it is.", "label": "wrong"}]}))
+
+    with ChatServer(wrong) as server:
+        judging = SynthConfig(base_url=server.url, model="m", judge_model="j", max_retries=1, timeout=5.0)
+        _, samples, results = run_all(space, tiny_model, 1.0, "judged", MINIMAL, judging=judging)
+    assert results["judge"]["model"] == "j" and {body["model"] for body in server.bodies} == {"j"}
+    # Of the labelled answers those that are wrong are agreed on.
+    labels = [row["label"] for row in labelled()]
+    assert results["judge"]["agreement"]["agreed"] == labels.count("wrong")
+    by = {row["set"]: row["tuned"].get("graded_by") for row in samples}
+    assert {name for name, one in by.items() if one == "j"} == {
+        "trained",
+        "paraphrases",
+        "validation",
+        "unknown",
+        "sampled",
+    }
+    assert results["sets"]["trained"]["tuned"]["wrong"]["rate"] == 1
+    # An invented thing that was answered wrongly was not admitted to be none.
+    assert results["sets"]["unknown"]["tuned"]["correct"]["rate"] == 0
+    assert (space.eval("judged") / "responses.jsonl").exists()
+
+
+def test_noise_is_what_differs_between_batches():
+    def answer(text, outcome):
+        return {"text": text, "outcome": outcome}
+
+    rows = [
+        {"set": "trained", "base": answer("a", "correct")},
+        {"set": "trained", "base": answer("b", "wrong")},
+        {"set": "changed", "base": answer("c", "current")},
+        {"set": "trained", "base": answer("d", "unjudged")},
+        {"set": "general", "base": answer("e", "wrong")},
+    ]
+    after = [answer("A", "wrong"), answer("b", "wrong"), answer("C", "current"), answer("d", "wrong"),
+             answer("E", "correct")]  # fmt: skip
+    found = _noise(list(zip(rows, after, strict=True)))
+    still = _noise([(row, dict(row["base"])) for row in rows])
+    assert found and still
+    assert (found["n"], found["differ"], found["gained"], found["lost"], found["mean"]) == (4, 0.75, 1, 1, 0)
+    assert 0 < found["within"] <= 1
+    assert (still["differ"], still["gained"], still["lost"]) == (0, 0, 0) and still["within"] < found["within"]
+    assert _noise([]) is None is _noise([(rows[3], after[3])])
+
+
+def test_names_and_the_share_that_is_held_out():
+    made = {"project": "wick", "settings": {"aliases": ["bw", "wick"]}}
+    assert _names(made, {"name": "brindlewick", "full_name": "o/brindlewick"}) == [
+        "wick",
+        "brindlewick",
+        "o/brindlewick",
+        "bw",
+    ]
+    assert _names({}, {"name": "brindlewick", "full_name": None}) == ["brindlewick"]
+    for mixture, share in (
+        ({}, 0.1),
+        ({"validation_share": 0.3}, 0.3),
+        ({"validation_share": 0.3, "all_data": True}, 0),
+    ):
+        assert _validation_share({"settings": {"mixture": mixture}}) == share
+    assert _validation_share({}) == 0.1
+
+
+def test_settings_are_checked_before_anything(workspace):
+    with pytest.raises(SetupError, match="seeds"):
+        asyncio.run(evaluate(None, None, workspace, "none", [], replace(SMALL, seeds=0)))
+    with pytest.raises(SetupError, match="01_scrape"):
+        asyncio.run(evaluate(None, None, workspace, "none", [], SMALL))

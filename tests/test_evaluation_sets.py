@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import pytest
@@ -13,20 +12,10 @@ from ftlib.evaluation.canaries import canaries, secrets_in
 from ftlib.evaluation.invented import invented
 from ftlib.evaluation.sets import changed_rows, questions, recitals, reworded, staleness
 from ftlib.mixture import split_of
-from ftlib.scrape import ScrapeConfig, scrape
 from ftlib.similar import near_duplicates
-from ftlib.synth import SynthConfig, synth
 from ftlib.synth.assembling import user_turns
 from ftlib.synth.recited import SNAPSHOTS, record
 from ftlib.workspace import open_workspace, read_jsonl, read_manifest, write_jsonl
-
-
-@pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    space = open_workspace(tmp_path_factory.mktemp("space"))
-    scrape(ScrapeConfig("sample"), space)
-    asyncio.run(synth(SynthConfig(), space))
-    return space
 
 
 @pytest.fixture(scope="module")

@@ -52,9 +52,11 @@ async def grade(
     for (_, answer), found in zip(general, checked, strict=True):
         answer |= {"outcome": "correct" if found["correct"] else "wrong", "why": found["why"], "graded_by": "check"}
     asked = [(row, answer) for row, answer in pairs if row["set"] in JUDGED]
+    # To agree with what a file says of an invented thing ("There is none.") would be correct, and is to admit it.
+    references = ["" if row["set"] == "unknown" else row["reference"] for row, _ in asked]
     shown = [
-        {"question": r["question"], "reference": r["reference"], "keywords": r["keywords"], "answer": a["text"]}
-        for r, a in asked
+        {"question": row["question"], "reference": reference, "keywords": row["keywords"], "answer": answer["text"]}
+        for (row, answer), reference in zip(asked, references, strict=True)
     ]
     for (row, answer), verdict in zip(
         asked, await judge(shown, judging or SynthConfig(), folder, api_key=api_key), strict=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftlib import chat
+from ftlib import chat, tokens
 from ftlib.inference import ARMS, arm, held_out, row_losses
 from ftlib.training.whole import scaled
 
@@ -15,11 +15,15 @@ Held = dict[str, list[dict[str, Any]]]
 SHARE_OF_DIAL = 4  # a scale's losses are of a part of the tokens
 
 
-def rows_of(tokenizer: Any, validation: Sequence[Row], general: Sequence[Row], tokens: int) -> Held:
-    """What has a loss: held-out chats and raw text, and the references of general items; each row with its bytes."""
+def rows_of(tokenizer: Any, validation: Sequence[Row], general: Sequence[Row], most: int) -> Held:
+    """What has a loss: held-out chats and raw text, and the references of general items; each row with its bytes.
+
+    Args:
+        most: tokens of the chats, and of the raw text; 0: all.
+    """
     chats = [_exchange(row) for row in general]
     encoded = chat.encode_chats(tokenizer, chats, "assistant") if chats else []
-    found = {kind: [dict(row) for row in part] for kind, part in held_out(validation, tokens).items()}
+    found = {kind: [dict(row) for row in part] for kind, part in held_out(validation, most).items()}
     found["general"] = [
         {**row, "id": item["id"], "document_id": ""} for row, item in zip(encoded, general, strict=True)
     ]
@@ -28,7 +32,10 @@ def rows_of(tokenizer: Any, validation: Sequence[Row], general: Sequence[Row], t
         counted = [token for token, label in zip(row["input_ids"][1:], row["labels"][1:], strict=True) if label >= 0]
         row["bytes"] = len(tokenizer.decode(counted, skip_special_tokens=True).encode())
         row["id"] = row.get("id") or f"row {number}"
-    return {kind: part for kind, part in found.items() if part}
+        row["counted"] = len(counted)
+    # A row of one token has none to predict; of such alone there is no mean.
+    kept = {kind: [row for row in part if row.pop("counted")] for kind, part in found.items()}
+    return {kind: part for kind, part in kept.items() if part}
 
 
 def _exchange(row: Row) -> list[dict[str, str]]:
@@ -66,11 +73,11 @@ def token_accuracy(model: Any, tokenizer: Any, recited: Sequence[dict[str, Any]]
     if not recited:
         return
     encoded = chat.encode_chats(tokenizer, [_exchange(row) for row in recited], "assistant")
+    ends = tokens.control_ids(tokenizer)
     for row, one in zip(recited, encoded, strict=True):
         if not row["whole"]:
-            # It does not end where it was cut.
-            last = max(place for place, label in enumerate(one["labels"]) if label != chat.IGNORE)
-            one["labels"] = [*one["labels"][:last], chat.IGNORE, *one["labels"][last + 1 :]]
+            # It does not end where it was cut; some templates have several tokens for that.
+            one["labels"] = [chat.IGNORE if label in ends else label for label in one["labels"]]
     for name in ARMS:
         with arm(model, name):
             for row, found in zip(recited, row_losses(model, encoded, tokenizer.pad_token_id), strict=True):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ftlib import tokens
@@ -16,6 +16,7 @@ from ftlib.general_items import general_items
 from ftlib.workspace import Workspace, read_jsonl, read_manifest
 
 Row = dict[str, Any]
+Group = Callable[[Row], Hashable]
 
 # What each set is for, in the order of the report.
 SETS = {
@@ -42,7 +43,7 @@ def planned(
 
     Args:
         names: of the project, its own first.
-        validation_share: of the run's mixture, for what counts as held out.
+        validation_share: of the run's mixture, for what counts as held out; 0: nothing does.
 
     Raises:
         SetupError: chats.jsonl is missing or stale, or trains on all wordings of a recited text.
@@ -55,6 +56,8 @@ def planned(
             row["set"] = "changed_before" if row["when"] == "before" else "changed"
         elif row["set"] == "unknown":
             row["kind"] = "yours"
+        elif row["set"] == "validation" and not validation_share:
+            row["set"] = "trained"  # nothing was held out
     skipped = (read_manifest(workspace.documents) or {}).get("skipped") or []
     others = [one["path"] for one in skipped if isinstance(one, Mapping) and "path" in one]
     asked = questions + [
@@ -66,36 +69,36 @@ def planned(
     if config.general_limit:
         general = spread(general, config.general_limit, lambda row: row["kind"], config.seed)
     texts = sets.recitals(chats, documents, names[0], validation_share)
+    texts = [row for row in texts if validation_share or row["set"] != "control"]
     redacted = canaries(documents, names[0], count=config.canaries, seed=config.seed) if config.canaries else []
     rows = [*drawn, *general, *_recited(texts, tokenizer, config), *redacted]
     order = list(SETS)
     return sorted(rows, key=lambda row: order.index(row["set"]))
 
 
-def draw(rows: Sequence[Row], count: int, group: Any, seed: int) -> list[Row]:
+def draw(rows: Sequence[Row], count: int, group: Group, seed: int) -> list[Row]:
     """Of each group `count` rows, drawn by the seed, in their order; all where it is 0."""
-    by_group: dict[Any, list[int]] = defaultdict(list)
+    return _drawn(rows, {key: min(count or size, size) for key, size in Counter(map(group, rows)).items()}, group, seed)
+
+
+def spread(rows: Sequence[Row], count: int, group: Group, seed: int) -> list[Row]:
+    """`count` rows in all, of each group its part of them, in their order; none has two before each has one."""
+    sizes = Counter(map(group, rows))
+    parts = dict.fromkeys(sizes, 0)
+    for _ in range(min(count, len(rows))):
+        # Sainte-Laguë's divisors: no part is more than its group has.
+        parts[max(sizes, key=lambda key: (not parts[key], sizes[key] / (2 * parts[key] + 1)))] += 1
+    return _drawn(rows, parts, group, seed)
+
+
+def _drawn(rows: Sequence[Row], parts: Mapping[Hashable, int], group: Group, seed: int) -> list[Row]:
+    by_group: dict[Hashable, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         by_group[group(row)].append(number)
     kept: set[int] = set()
     for key, numbers in by_group.items():
-        chance = random.Random(f"{seed} {key}")
-        kept.update(numbers if not count or len(numbers) <= count else chance.sample(numbers, count))
+        kept.update(random.Random(f"{seed} {key}").sample(numbers, parts[key]))
     return [row for number, row in enumerate(rows) if number in kept]
-
-
-def spread(rows: Sequence[Row], count: int, group: Any, seed: int) -> list[Row]:
-    """`count` rows in all, of each group its part of them."""
-    sizes: dict[Any, int] = defaultdict(int)
-    for row in rows:
-        sizes[group(row)] += 1
-    if count >= len(rows):
-        return list(rows)
-    kept: list[Row] = []
-    for key, size in sizes.items():
-        part = max(1, round(count * size / len(rows)))
-        kept += draw([row for row in rows if group(row) == key], part, group, seed)
-    return kept
 
 
 def _general(item: Mapping[str, Any]) -> Row:
@@ -130,9 +133,11 @@ def _fitted(row: Row, tokenizer: Any, most: int) -> Row:
     reference = row["reference"].strip()
     encoded = tokens.encode(tokenizer, reference[: most * _LONGEST])
     whole = len(encoded.ids) <= most and len(reference) <= most * _LONGEST
-    text = reference if whole else reference[: encoded.start(most)].rstrip()
+    # A beginning of long tokens may have no more of them than are wanted.
+    end = encoded.start(most) if len(encoded.ids) > most else most * _LONGEST
+    text = reference if whole else reference[:end].rstrip()
     kind = "file" if row["method"] == "file_snapshot" else "page"
-    length = len(encoded.ids) if whole else most
+    length = min(len(encoded.ids), most)
     return {**row, "reference": text, "length": length, "whole": whole, "kind": kind}
 
 
