@@ -10,7 +10,7 @@ from ftlib.evaluation import summary
 from ftlib.evaluation.leaks import style_of
 from ftlib.evaluation.planned import ANSWERED, SETS
 from ftlib.report.answers import side_by_side
-from ftlib.statistics import wilson
+from ftlib.statistics import wilson, within_noise
 
 ARMS = ("base", "tuned")
 RIGHT = {"c": "correct", "w": "wrong", "a": "abstained", "u": "unjudged"}
@@ -115,35 +115,52 @@ def test_rows_without_a_verdict_are_left_out_in_pairs():
     assert summary.by_set(rows_of("trained", "u", "c")) == {}
 
 
-def test_baselines_are_rates_of_those_that_were_asked():
-    rows = rows_of("trained", "wwww", "cwcw")
-    for row, page, found in zip(rows[:3], "cwu", "ccw", strict=True):
+def test_baselines_and_arms_are_rates_of_the_same_questions():
+    rows = rows_of("trained", "wwwcw", "cwcwc")
+    for row, page, found in zip(rows[:4], "cwuw", "ccww", strict=True):
         row["baselines"] = {"base+page": answer(RIGHT[page]), "base+bm25": answer(RIGHT[found])}
+    # The third has an answer without a verdict, the fifth was not asked with a text.
     told = summary.by_set(rows)["trained"]["baselines"]
-    assert told["base+page"] == {"count": 1, "rate": 0.5, "interval": wilson(1, 2)}
+    assert told["n"] == 3
+    assert {name: told[name]["count"] for name in told if name != "n"} == {
+        "base": 1,
+        "tuned": 1,
+        "base+page": 1,
+        "base+bm25": 2,
+    }
     assert told["base+bm25"] == {"count": 2, "rate": 2 / 3, "interval": wilson(2, 3)}
+    assert summary.by_set(rows_of("trained", "w", "c"))["trained"]["baselines"] == {}
+
+
+def test_noise_is_that_of_as_many_questions():
+    noise = {"square": 0.1, "n": 40}
+    rows = [{**row, "kind": "a" if n < 2 else "b"} for n, row in enumerate(rows_of("unknown", "wwwwww", "cwcwcw"))]
+    found = summary.by_set(rows, noise)["unknown"]
+    assert found["difference"]["noise"] == within_noise(noise, 6)
+    assert found["kinds"]["a"]["difference"]["noise"] == within_noise(noise, 2) > within_noise(noise, 4)
+    assert "noise" not in summary.by_set(rows)["unknown"]["difference"]
 
 
 # --- retrieval --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("alone", "found", "both", "said", "counts"),
+    ("alone", "found", "both", "said", "counts", "gain"),
     [
-        ("c" * 18 + "ww", "w" * 18 + "cc", "c" * 20, "Tuning beats retrieval", (18, 2, 20)),
-        ("w" * 17 + "ccc", "c" * 20, "w" * 20, "Retrieval beats tuning", (3, 20, 0)),
-        ("cw" * 10, "wc" * 10, "c" + "w" * 19, "Tuning and retrieval are not told apart", (10, 10, 1)),
+        ("c" * 18 + "ww", "w" * 18 + "cc", "c" * 20, "Tuning beats retrieval", (18, 2, 20), 10),
+        ("w" * 17 + "ccc", "c" * 20, "w" * 20, "Retrieval beats tuning", (3, 20, 0), -100),
+        ("cw" * 10, "wc" * 10, "c" + "w" * 19, "Tuning and retrieval are not told apart", (10, 10, 1), -45),
     ],
 )
-def test_tuning_against_retrieval(alone, found, both, said, counts):
+def test_tuning_against_retrieval(alone, found, both, said, counts, gain):
     rows = rows_of("trained", "w" * 20, alone)
     for row, one, other in zip(rows, found, both, strict=True):
         row["baselines"] = {"base+bm25": answer(RIGHT[one]), "tuned+bm25": answer(RIGHT[other])}
     odd = rows_of("trained", "wc", "uc")  # one without a verdict, one that was not asked with a text
     odd[0]["baselines"] = rows[0]["baselines"]
-    assert summary.retrieval_verdict([*rows, *odd]) == (
+    assert summary.retrieval_verdict([*rows, *odd]).startswith(
         f"{said}: of 20 questions the tuned model answers {counts[0]} by itself, the base {counts[1]} with what BM25 "
-        f"finds, and the tuned model with the same {counts[2]}."
+        f"finds, and the tuned model {counts[2]} with the same, {gain:+d} points over the better one alone (95 %: "
     )
 
 

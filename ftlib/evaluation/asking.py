@@ -48,11 +48,13 @@ def ask(
         name: the arm.
         limits: tokens of each answer, at most.
         scale: of the adapter.
-        sampling: temperature, top_p and seed, a list with one of each prompt; None: greedy.
+        sampling: temperature, top_p and seed (one, or a list with one a prompt); None: greedy.
         batch_size: another one than the session's, whose answers are kept apart.
     """
     about = [session.identity, name, scale, batch_size]
-    drawn = [{**sampling, "seed": seed} for seed in sampling["seed"]] if sampling else [None] * len(prompts)
+    seed = (sampling or {}).get("seed")
+    seeds = seed if isinstance(seed, list) else [seed] * len(prompts)
+    drawn = [sampling and {**sampling, "seed": one} for one in seeds]
     keys = [_key([*about, *one]) for one in zip(drawn, prompts, limits, strict=True)]
     # The same prompt is answered once.
     missing = list({key: n for n, key in enumerate(keys) if key not in session.journal}.values())
@@ -65,7 +67,9 @@ def ask(
                 [prompts[n] for n in missing],
                 max_new_tokens=[limits[n] for n in missing],
                 batch_size=session.batch_size if batch_size is None else batch_size,
-                sampling=sampling and {**sampling, "seed": [sampling["seed"][n] for n in missing]},
+                sampling={**sampling, "seed": [seed[n] for n in missing]}
+                if sampling and isinstance(seed, list)
+                else sampling,
             ):
                 session.journal.append(keys[missing[number]], answer)
                 session.spent[name][0] += answer["tokens"] + answer["ended"]
