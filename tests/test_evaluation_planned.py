@@ -48,8 +48,8 @@ def copied(space, folder):
 def test_the_sets_of_the_sample(space, everything):
     assert Counter(row["set"] for row in everything) == {
         "trained": 21,
-        "paraphrases": 24,
-        "validation": 3,
+        "paraphrases": 21,
+        "validation": 6,
         "changed": 8,
         "changed_before": 4,
         "unknown": 48,
@@ -57,6 +57,10 @@ def test_the_sets_of_the_sample(space, everything):
         "recall": 2 * 32 + 3,
         "canary": 9,
     }
+    # What was not trained on in any words is no paraphrase of what was.
+    trained = {row["document_id"] for row in of(everything, "trained")}
+    assert {row["document_id"] for row in of(everything, "paraphrases")} <= trained
+    assert not {row["document_id"] for row in of(everything, "validation")} & trained
     places = [list(SETS).index(row["set"]) for row in everything]
     assert places == sorted(places)
     ids = {document["id"] for document in read_jsonl(space.documents)}
@@ -82,7 +86,7 @@ def test_a_limit_is_of_each_set_by_seed_and_in_order(space, smollm, everything):
 
     some, again, other = asked(), asked(), asked(seed=1)
     assert some == again != other
-    counts = {**dict.fromkeys(SETS, 5), "validation": 3, "changed_before": 4, "general": 20, "canary": 4}
+    counts = {**dict.fromkeys(SETS, 5), "changed_before": 4, "general": 20, "canary": 4}
     counts.pop("sampled"), counts.pop("recall")
     assert Counter(row["set"] for row in some) == Counter(row["set"] for row in other) == counts
     for name in ("trained", "paraphrases", "changed", "general"):
@@ -240,8 +244,9 @@ def test_where_all_is_trained_on_nothing_is_held_out(space, smollm, tmp_path, ev
     assert not of(rows, "validation") and not of(rows, "recall", wording="control")
     assert len(of(rows, "recall", wording="trained")) == 32
     # Its questions were trained on like the others.
-    ids = [row["id"] for row in everything if row["set"] in ("trained", "validation")]
-    assert [row["id"] for row in of(rows, "trained")] == ids
+    ids = {row["id"] for row in everything if row["set"] in ("trained", "paraphrases", "validation")}
+    assert {row["id"] for row in of(rows, "trained") + of(rows, "paraphrases")} == ids
+    assert len(of(rows, "trained")) == len(of(rows, "paraphrases")) == 24
     assert of(planned(copy, smollm, EvalConfig(general_limit=1), NAMES, 0.1), "recall", wording="control")
 
 

@@ -13,6 +13,7 @@ from ftlib.evaluation.canaries import canaries
 from ftlib.evaluation.config import EvalConfig
 from ftlib.evaluation.invented import invented
 from ftlib.general_items import general_items
+from ftlib.mixture import split_of
 from ftlib.workspace import Workspace, read_jsonl, read_manifest
 
 Row = dict[str, Any]
@@ -56,6 +57,8 @@ def planned(
             row["set"] = "changed_before" if row["when"] == "before" else "changed"
         elif row["set"] == "unknown":
             row["kind"] = "yours"
+        elif row["set"] == "paraphrases" and split_of(row["document_id"], validation_share) == "validation":
+            row["set"] = "validation"  # its question was not trained on in any words
         elif row["set"] == "validation" and not validation_share:
             row["set"] = "trained"  # nothing was held out
     skipped = (read_manifest(workspace.documents) or {}).get("skipped") or []
