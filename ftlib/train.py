@@ -125,8 +125,9 @@ def build_trainer(
     arguments = SFTConfig(
         output_dir=str(folder / "checkpoints"),
         use_cpu=not on_gpu,
-        # Reading the loss makes the host wait for the card, which a step of a small model is too short for.
-        logging_steps=10 if path.get("cuda_graph") else 1,
+        # Reading the loss makes the host wait for the card, and the card for the next step's first kernel; a step of a
+        # small model is too short for that.
+        logging_steps=10 if path.get("cuda_graph") else 4 if path.get("compiled") else 1,
         # It would put the mean of the steps before in place of a loss that is not a number.
         logging_nan_inf_filter=False,
         report_to="none",

@@ -293,3 +293,26 @@ def test_an_8_bit_step_waits_for_the_card_only_where_states_are_paged(monkeypatc
     optimizer.step()
     assert waited[-3:] == [0, 1, 2]  # on another stream, and whoever else steps: as it was
     assert module.sync_gpu.__self__ is waited
+
+
+def test_training_mode_is_set_where_it_is_not_and_walked_for_once(config, tmp_path):
+    model, tokenizer = load_model(config)
+    trainer = build_trainer(model, tokenizer, make_mixture(tokenizer).train, config, tmp_path)
+    walks: list[bool] = []
+    inner = trainer.model.base_model
+    usual = inner.train
+
+    def walk(mode: bool = True) -> object:
+        walks.append(mode)
+        return usual(mode)
+
+    inner.train = walk
+    inner.eval()  # as PEFT leaves a model that was loaded: itself in training mode, its layers not
+    assert trainer.model.training
+    for _ in range(3):
+        assert trainer.model.train() is trainer.model
+    assert all(module.training for module in trainer.model.modules()) and walks == [False, True]
+    trainer.model.eval()
+    assert not any(module.training for module in trainer.model.modules())
+    trainer.model.train()
+    assert all(module.training for module in trainer.model.modules()) and walks == [False, True, False, True]

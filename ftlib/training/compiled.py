@@ -138,8 +138,8 @@ def attach(trainer: Any, length: int) -> None:
 def _spare_the_host(trainer: Any) -> None:
     """Keep the trainer from walking through all modules several times a step, which takes 30 ms at 30 layers of LoRA.
 
-    What it walks for: an estimate of operations that nobody reads (`flops` has a better one), and the list of weights
-    whose gradients are clipped, which does not change.
+    What it walks for: an estimate of operations that nobody reads (`flops` has a better one), the list of weights whose
+    gradients are clipped, which does not change, and training mode, where the model is in it already.
     """
     import torch
 
@@ -148,6 +148,10 @@ def _spare_the_host(trainer: Any) -> None:
     trainer._clip_grad_norm = lambda model: torch.nn.utils.clip_grad_norm_(
         weights, trainer.args.max_grad_norm, foreach=True
     )
+    model, walk = trainer.model, trainer.model.train
+    # A fresh PEFT model says that it is in training mode while its layers, which recompute in that mode alone, are not.
+    modules = [model, *model.get_base_model().model.layers]
+    model.train = lambda mode=True: model if mode and all(one.training for one in modules) else walk(mode)
     create = trainer.create_optimizer
 
     def create_optimizer(*args: Any, **more: Any) -> Any:
