@@ -75,7 +75,9 @@ async def evaluate(
     folder = workspace.eval(run)
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(folder / "answers.jsonl") as journal:
-        session = Session(model, tokenizer, journal, file_hash(manifest_path(workspace.run(run))), config.batch_size)
+        # Of another card or width, an answer may be another one.
+        identity = f"{file_hash(manifest_path(workspace.run(run)))} {runtime.accelerator().name} {model.dtype}"
+        session = Session(model, tokenizer, journal, identity, config.batch_size)
         with clock("answers"):
             rounds.plain(session, rows, config)
         with clock("with a text in the prompt"):
@@ -96,7 +98,9 @@ async def evaluate(
         answers = [(row, row[name]) for row in rows for name in ARMS]
         answers += [(row, answer) for row in rows for answer in row.get("baselines", {}).values()]
         answers += [(row, answer) for row in sampled for name in ARMS for answer in row[name]]
-        answers += [*again, *((row, row["at"]) for one in stops for row in (*one["learned"], *one["general"]))]
+        answers += again
+        between = [one for one in stops if one["scale"] not in (0.0, 1.0)]  # at the ends they are the arms' own
+        answers += [(row, row["at"]) for one in between for row in (*one["learned"], *one["general"])]
         await grade(answers, style, tokenizer, judging=judging, folder=folder, api_key=api_key)
         grader = await _grader(judging, folder, api_key)
     samples = [*rows, *({**row, **{name: row[name][0] for name in ARMS}} for row in sampled)]

@@ -256,6 +256,15 @@ def test_prompts_with_a_text_in_them(opened, calls, rows):
     assert not any("is answered" in prompt for prompt in short)
 
 
+def test_without_bm25s_the_other_baselines_are_asked(opened, calls, rows, monkeypatch, capsys):
+    monkeypatch.setattr(rounds, "find_spec", lambda name: None)
+    config = EvalConfig(baseline_items=1, context=300, max_new_tokens=4)
+    assert opened(lambda session: rounds.with_text(session, rows, [], config)) is None
+    asked = [row["baselines"] for row in rows if "baselines" in row]
+    assert asked and all(list(one) == ["base+prompt", "base+page"] for one in asked)
+    assert "pip install 'ftlib[eval]'" in capsys.readouterr().out
+
+
 def test_what_is_not_wanted_is_not_asked(opened, calls, rows):
     config = EvalConfig(baseline_items=0, sampled_items=0, noise_items=0, dial=())
     parts = (

@@ -190,6 +190,8 @@ BUDGETS = "forgetting_budget learning_budget leak_budget".split()
         *(({name: 0}, f"^{name}=0: it must be 1 or more") for name in SIZES),
         *(({name: -3}, rf"^{name}=-3: budgets are shares; -0\.03 is -3 points") for name in BUDGETS),
         ({"learning_budget": 1.01}, "learning_budget"),
+        ({"leak_budget": float("nan")}, "^leak_budget=nan"),
+        ({"temperature": float("nan")}, "^temperature=nan"),
         ({"temperature": 0.0}, "^temperature=0.0: sampling takes more than 0"),
         ({"temperature": -1.0}, "^temperature"),
         ({"top_p": 0.0}, "^top_p=0.0: it must be above 0, and 1 at most"),

@@ -99,9 +99,9 @@ def check_eval(config: EvalConfig) -> None:
             raise SetupError(f"{name}={getattr(config, name)}: it must be 1 or more.")
     for name in ("forgetting_budget", "learning_budget", "leak_budget"):
         value = getattr(config, name)
-        if abs(value) > 1:
+        if not abs(value) <= 1:  # which NaN is not
             raise SetupError(f"{name}={value}: budgets are shares; {value / 100:g} is {value:g} points.")
-    if config.temperature <= 0:
+    if not config.temperature > 0:
         raise SetupError(f"temperature={config.temperature}: sampling takes more than 0; the other answers are greedy.")
     if not 0 < config.top_p <= 1:
         raise SetupError(f"top_p={config.top_p}: it must be above 0, and 1 at most.")

@@ -6,9 +6,9 @@ Each puts answers beside rows; what they are worth `grading` says of all of them
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
-from ftlib.errors import SetupError
 from ftlib.evaluation import baselines
 from ftlib.evaluation.asking import Session, ask
 from ftlib.evaluation.config import EvalConfig
@@ -47,22 +47,19 @@ def with_text(session: Session, rows: Rows, documents: Rows, config: EvalConfig)
     chosen = draw(chosen, config.baseline_items, lambda row: row["set"], config.seed) if config.baseline_items else []
     if not chosen:
         return None
-    asked: dict[str, list[dict[str, Any]]] = {}
-    for kind in baselines.KINDS:
-        try:
-            asked[kind] = baselines.prompts(
-                chosen, documents, session.tokenizer, kind, config.context, k=config.retrieved
-            )
-        except SetupError as error:
-            if "bm25s" not in str(error):
-                raise
-            print(f"retrieval is left out: {error}")
+    kinds = [kind for kind in baselines.KINDS if kind != "bm25" or find_spec("bm25s")]
+    if "bm25" not in kinds:
+        print("retrieval is left out: pip install 'ftlib[eval]'")
+    asked = {
+        kind: baselines.prompts(chosen, documents, session.tokenizer, kind, config.context, k=config.retrieved)
+        for kind in kinds
+    }
     for row in chosen:
         row["baselines"] = {}
-    for name, kinds in WITH_TEXT.items():
+    for name, wanted in WITH_TEXT.items():
         # One call for all: a step takes as long for a few rows as for many.
         of_arm = [
-            (row, kind, one) for kind in kinds if kind in asked for row, one in zip(chosen, asked[kind], strict=True)
+            (row, kind, one) for kind in wanted if kind in asked for row, one in zip(chosen, asked[kind], strict=True)
         ]
         prompts = [one["messages"][0]["content"] for *_, one in of_arm]
         found = ask(session, name, prompts, [config.max_new_tokens] * len(prompts))
