@@ -202,6 +202,7 @@ def test_the_rounds_ask_each_what_they_should(opened, calls, rows):
     def work(session):
         rounds.plain(session, rows, CONFIG)
         plain = len(calls.made)
+        rows[0]["baselines"] = {"base+bm25": {"text": "found"}}
         made = rounds.sampled(session, rows, CONFIG)
         sampled = len(calls.made)
         again = rounds.again(session, rows, CONFIG)
@@ -211,6 +212,7 @@ def test_the_rounds_ask_each_what_they_should(opened, calls, rows):
     plain, made, sampled, again, noise, stops = opened(work)
     assert plain == 2 and all(row["base"] is not row["tuned"] for row in rows)
     assert [row["set"] for row in made] == ["sampled"] * 4 and made[0]["id"] == "trained0"
+    assert not any("baselines" in row for row in made) and "baselines" in rows[0]
     # All seeds of an arm at once.
     for call in calls.made[plain:sampled]:
         assert call["sampling"] == {"temperature": 0.7, "top_p": 0.95, "seed": [0, 1, 2] * 4}

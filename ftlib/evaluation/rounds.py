@@ -78,6 +78,8 @@ def sampled(session: Session, rows: Rows, config: EvalConfig) -> list[Row]:
         return []
     chosen = draw(of_set(rows, "trained"), config.sampled_items, lambda row: row["set"], config.seed)
     made = [{**row, "set": "sampled", "greedy": {name: row[name] for name in ARMS}} for row in chosen]
+    for row in made:
+        row.pop("baselines", None)  # they are counted with the question itself
     seeds = range(config.seed, config.seed + config.seeds)
     asked = [(row, seed) for row in made for seed in seeds]
     sampling = {"temperature": config.temperature, "top_p": config.top_p, "seed": [seed for _, seed in asked]}
