@@ -20,7 +20,7 @@ from ftlib.evaluation import dial, losses, rounds, summary
 from ftlib.evaluation.asking import Session
 from ftlib.evaluation.config import EvalConfig, check_eval, default_eval
 from ftlib.evaluation.grading import grade, is_graded, is_right
-from ftlib.evaluation.judge import agreement, judge, labelled
+from ftlib.evaluation.judge import OVERLAP, agreement, judge, labelled
 from ftlib.evaluation.leaks import style_of
 from ftlib.evaluation.planned import planned
 from ftlib.evaluation.verdict import verdict
@@ -176,6 +176,8 @@ async def _grader(judging: SynthConfig | None, folder: Path, api_key: str | None
     """Who graded, and how far that agrees with answers labelled by hand."""
     by_hand = labelled()
     verdicts = await judge(by_hand, judging or SynthConfig(), folder, api_key=api_key)
-    asked = judging is not None and bool(judging.base_url or api_key)
-    name = (judging.judge_model or judging.model) if judging is not None and asked else BY_RULES
-    return {"model": name, "agreement": agreement([v["label"] for v in verdicts], [row["label"] for row in by_hand])}
+    (by,) = {verdict["by"] for verdict in verdicts}
+    return {
+        "model": BY_RULES if by == OVERLAP else by,
+        "agreement": agreement([v["label"] for v in verdicts], [row["label"] for row in by_hand]),
+    }

@@ -115,6 +115,18 @@ def tiny_model(smollm, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory, tiny_model):
+    """Model, tokenizer and settings of a run whose adapter does something."""
+    from runs import make_run
+
+    from ftlib.inference import load_arms
+
+    folder = tmp_path_factory.mktemp("runs") / "noisy"
+    make_run(folder, tiny_model, noise=1.0)
+    return load_arms(folder)
+
+
 @pytest.fixture(scope="session")
 def documents():
     """120 documents, of the sample's code among others; about a quarter is held out."""

@@ -8,24 +8,21 @@ import threading
 
 import pytest
 import torch
-from test_evaluate import make_run
 
 from ftlib import chat
 from ftlib.errors import SetupError
 from ftlib.evaluation import chat_pane as module
 from ftlib.evaluation.chat_pane import chat_pane, reply
 from ftlib.generation import generate
-from ftlib.inference import ARMS, arm, load_arms
+from ftlib.inference import ARMS, arm
 
 FIRST, SECOND = "What is the message bus of brindlewick?", "And before that?"
 EMPTY: dict[str, list] = {"base": [], "tuned": []}
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory, tiny_model, one_thread):
-    folder = tmp_path_factory.mktemp("runs") / "noisy"
-    make_run(folder, tiny_model, noise=1.0)
-    return load_arms(folder)[:2]
+def loaded(noisy, one_thread):
+    return noisy[:2]
 
 
 def ask(loaded, histories, prompt, **more):

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from chat_server import ChatServer, completion
+from runs import make_run
 
 from ftlib import chat
 from ftlib.errors import SetupError
@@ -18,33 +19,8 @@ from ftlib.evaluation.judge import labelled
 from ftlib.generation import generate
 from ftlib.inference import arm, capped, load_arms, token_loss
 from ftlib.synth import SynthConfig
-from ftlib.workspace import write_json, write_manifest
 
 PROMPTS = ["Hi", "What is the message bus of brindlewick called, please?", "x " * 40]
-
-
-def make_run(folder, tiny_model, *, noise: float) -> None:
-    """A finished run whose adapter does nothing (noise 0) or something (its B matrices are random)."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(tiny_model), LoraConfig(r=4, target_modules=["q_proj", "down_proj"])
-    )
-    torch.manual_seed(0)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=noise) if noise else torch.nn.init.zeros_(parameter)
-    model.save_pretrained(folder / "adapter")
-    write_json(folder / "settings.json", {"model": str(tiny_model)})
-    write_manifest(folder, stage="03_train", settings={})
-
-
-@pytest.fixture(scope="module")
-def noisy(tmp_path_factory, tiny_model):
-    folder = tmp_path_factory.mktemp("runs") / "noisy"
-    make_run(folder, tiny_model, noise=1.0)
-    return load_arms(folder)
 
 
 def test_a_missing_or_unfinished_run(tmp_path):

@@ -8,13 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_evaluate import make_run
 
 from ftlib import generation
 from ftlib.evaluation import asking, rounds
 from ftlib.evaluation.asking import Session, ask
 from ftlib.evaluation.config import EvalConfig
-from ftlib.inference import load_arms
 from ftlib.synth.journal import Journal
 from ftlib.workspace import read_jsonl
 
@@ -22,13 +20,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPTS = ["Hi", "What is a tarrow?", "x " * 20, "Hi", "Name three ports."]
 LIMITS = [6, 5, 4, 6, 6]
 SAMPLING = {"temperature": 1.0, "top_p": 0.9, "seed": 3}
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory, tiny_model):
-    folder = tmp_path_factory.mktemp("runs") / "noisy"
-    make_run(folder, tiny_model, noise=1.0)
-    return load_arms(folder)[:2]
 
 
 class Stopped(Exception):
@@ -52,10 +43,10 @@ def calls(monkeypatch):
 
 
 @pytest.fixture
-def opened(loaded, tmp_path):
+def opened(noisy, tmp_path):
     """Sessions on a journal of a folder, each a process's."""
 
-    model, tokenizer = loaded
+    model, tokenizer, _ = noisy
 
     def run(work, identity="run", path="answers.jsonl", batch_size=2):
         with Journal(tmp_path / path) as journal:
@@ -135,11 +126,11 @@ def test_seeds_of_sampling_are_kept_apart(opened, calls):
     assert opened(asked(sampling={**SAMPLING, "temperature": 0.5})) and len(calls.made) == 3
 
 
-def test_each_arm_answers_for_itself(opened, loaded):
+def test_each_arm_answers_for_itself(opened, noisy):
     from ftlib.inference import arm
     from ftlib.training.whole import scaled
 
-    model, tokenizer = loaded
+    model, tokenizer, _ = noisy
     found = {}
     for name, scale in (("base", 1.0), ("tuned", 1.0), ("tuned", 0.4), ("tuned", 0.0)):
         with scaled(model, scale), arm(model, name):

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_evaluate import make_run
+from runs import make_run
 
 from ftlib.errors import SetupError
 from ftlib.evaluation.harness import lm_eval_rows

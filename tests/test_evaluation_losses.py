@@ -7,11 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_evaluate import make_run
 
 from ftlib import chat
 from ftlib.evaluation import losses
-from ftlib.inference import arm, load_arms, row_losses
+from ftlib.inference import arm, row_losses
 from ftlib.training import whole
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -169,15 +168,8 @@ def test_rows_with_a_loss_and_their_bytes(smollm):
     assert len(losses.rows_of(smollm, twice, [], 2 * len(ids))["raw"]) == 2
 
 
-@pytest.fixture(scope="module")
-def noisy(tmp_path_factory, tiny_model):
-    folder = tmp_path_factory.mktemp("runs") / "noisy"
-    make_run(folder, tiny_model, noise=1.0)
-    return load_arms(folder)[:2]
-
-
 def test_each_arm_and_each_scale_has_its_loss(noisy):
-    model, tokenizer = noisy
+    model, tokenizer, _ = noisy
     texts = [f"Page {n} of the relay says what a tarrow is, and for how long." for n in range(9)]
     rows = [
         {"input_ids": ids, "labels": ids, "source": "wiki", "document_id": str(n)}
@@ -205,7 +197,7 @@ def recited(name, text, whole):
 
 
 def test_token_accuracy_is_teacher_forced_and_a_cut_text_has_no_end(noisy):
-    model, tokenizer = noisy
+    model, tokenizer, _ = noisy
     text = "The relay keeps a queue of frames."
     rows = [recited("a", text, True), recited("b", text, False), recited("c", "Yes", False)]
     losses.token_accuracy(model, tokenizer, rows)

@@ -129,6 +129,13 @@ def scale(model: Any, factor: float) -> None:
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.mul_(factor)
+    _scale_copies(model, factor)
+
+
+def _scale_copies(model: Any, factor: float) -> None:
+    import torch
+
+    with torch.no_grad():
         for weight, original in _pairs(model):
             start = original.to(weight.dtype)
             weight.sub_(start).mul_(factor).add_(start)
@@ -147,12 +154,9 @@ def scaled(model: Any, factor: float) -> Iterator[None]:
     before = [dict(layer.scaling) for layer in layers]
     copies = [(weight, weight.detach().clone()) for weight, _ in _pairs(model)]
     try:
-        with torch.no_grad():
-            for layer in layers:
-                layer.scaling.update({name: factor * value for name, value in layer.scaling.items()})
-            for weight, original in _pairs(model):
-                start = original.to(weight.dtype)
-                weight.sub_(start).mul_(factor).add_(start)
+        for layer in layers:
+            layer.scaling.update({name: factor * value for name, value in layer.scaling.items()})
+        _scale_copies(model, factor)
         yield
     finally:
         for layer, scaling in zip(layers, before, strict=True):
