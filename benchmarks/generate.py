@@ -3,7 +3,7 @@
     python benchmarks/generate.py [--model demo] [--limit 200] [--tokens 96] [--out results/generate.json]
 
 One base with an adapter of random weights on it, which is switched off and on; the prompts of the general items and the
-sample's general questions, in one shuffled order; greedy. On a GPU in bf16, and ours and single prompts in fp32 too,
+sample's general chats, in one shuffled order; greedy. On a GPU in bf16, and ours and single prompts in fp32 too,
 for `equal_fp32`: the share of our answers that are those of the single prompt. What is slow runs on as many prompts as
 fit into its seconds; rates are of the tokens that were answered, the ones that end an answer included. The last line
 is JSON.
@@ -34,7 +34,7 @@ Found = Iterator[tuple[int, list[int]]]
 
 def questions(limit: int) -> list[str]:
     rows = [item["prompt"] for item in general_items(("knowledge", "format", "python"))]
-    rows += [row["question"] for row in sample.questions("general")]
+    rows += [row["question"] for row in sample.questions("general_chats")]
     random.Random(0).shuffle(rows)
     return rows[:limit]
 

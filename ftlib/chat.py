@@ -165,6 +165,13 @@ def fit(row: Mapping[str, Any], max_length: int, overflow: Overflow) -> tuple[di
     return {**row, "input_ids": row["input_ids"][:end], "labels": row["labels"][:end], "answers": within}, "truncated"
 
 
+def unended(row: Mapping[str, Any], eos_token_id: int) -> dict[str, Any]:
+    """An encoded chat whose last answer was cut, without the token that ends it and what the template puts behind."""
+    ids = row["input_ids"]
+    end = next((number for number in reversed(range(len(ids))) if ids[number] == eos_token_id), len(ids))
+    return {**row, "input_ids": ids[:end], "labels": row["labels"][:end]}
+
+
 def fitted_chats(
     tokenizer: Any,
     chats: Iterable[tuple[str, Any, Item]],

@@ -24,7 +24,7 @@ from ftlib.rows import concatenate, fingerprint, scratch, store
 from ftlib.similar import near_duplicates
 
 Order = Literal["mixed", "raw_then_chat", "raw_only", "chat_only"]
-CHAT_METHODS = ("page_qa", "page_instruction", "file_snapshot", "yours", "general")
+CHAT_METHODS = ("page_qa", "page_instruction", "file_snapshot", "unknown", "yours", "general")
 
 
 @dataclass(frozen=True)
@@ -226,6 +226,8 @@ def _chat_rows(
         if how != "whole":
             tally[how] += 1
         if row is not None:
+            if record.get("cut"):
+                row = chat.unended(row, tokenizer.eos_token_id)
             about = {"document_id": record["document_id"] or "", "split": record["split"]}
             yield {**row, **about, "source": record["method"], "question": chat.question(record["messages"])}
 

@@ -1,0 +1,222 @@
+"""The search for the recipe: one trial is one training run on a workspace, measured on questions made for the search.
+
+    python benchmarks/recipe.py --workspace work --trials a,b --out records.jsonl
+
+A trial takes settings beside those of `TRIALS`. What is asked here is no test question of 04_eval: a paraphrase of each
+trained question that no trial trains on (the last of its wordings), unknown things of a file of their own, all trained
+files of up to 500 tokens, and the general items, of which the change is all that is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ftlib import general_items, generation, inference, metrics, mixture, models, replay, runtime, settings, tokens, train
+from ftlib.evaluation.leaks import leaks, style_of
+from ftlib.workspace import plain, read_jsonl, write_json, write_manifest
+
+START: dict[str, Any] = {
+    "train": {
+        "lora_r": 256, "lora_alpha": 256, "learning_rate": 1e-3, "max_length": 2048,
+        "per_device_train_batch_size": 4, "eval_steps": 0, "save_steps": 0, "adapter_scale": 1.0,
+    },
+    "repeats": {"code": 1, "pull_request": 1, "docs": 4, "page_qa": 12, "page_instruction": 3, "file_snapshot": 3,
+                "unknown": 6, "general": 2},
+    "wordings": 4, "paraphrases": 7, "unknown": 10**9, "replay_tokens": 600_000,
+}  # fmt: skip
+TRIALS: dict[str, dict[str, Any]] = {
+    "start": {},
+    "full_2e-4": {"train": {"method": "full", "learning_rate": 2e-4}},
+    "no_replay": {"repeats": {"general": 0}},
+    "lr_2e-3": {"train": {"learning_rate": 2e-3}},
+    "lr_5e-4": {"train": {"learning_rate": 5e-4}},
+    "replay_4": {"repeats": {"general": 4}},
+    "batch_2": {"train": {"per_device_train_batch_size": 2}},
+    "r_64": {"train": {"lora_r": 64, "lora_alpha": 64}},
+    "twice": {"repeats": {"page_qa": 24, "file_snapshot": 6, "unknown": 12, "general": 4}},
+}
+
+
+def trial_settings(name: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    """START with a trial's changes; train and repeats field by field."""
+    chosen = {**START}
+    for changes in (TRIALS.get(name, {}), more):
+        for key, value in changes.items():
+            chosen[key] = {**chosen[key], **value} if isinstance(value, Mapping) else value
+    return chosen
+
+
+def rows_of(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The chats of a trial: of each group of wordings as many as it wants."""
+    kept, unknown = [], 0
+    for one in read_jsonl(folder / "chats.jsonl"):
+        if one["method"] == "unknown":
+            unknown += 1
+            if unknown > wanted["unknown"]:
+                continue
+        if one.get("of"):
+            number = int(one["id"].rsplit(":", 1)[1][1:])
+            if number > (wanted["paraphrases"] if one["method"] == "page_qa" else wanted["wordings"]):
+                continue
+        kept.append(one)
+    return kept
+
+
+def own(folder: Path, wanted: int) -> list[dict[str, Any]]:
+    """The base's own chats as records; made once for all trials."""
+    if not wanted:
+        return []
+    kept = folder / f"own-{wanted}.json"
+    if not kept.is_file():
+        base, tokenizer = bare("demo")
+        chats = replay.own_chats(base, tokenizer, wanted, folder / "replay.jsonl")
+        write_json(kept, chats)
+    chats = json.loads(kept.read_text())
+    return [
+        {"id": f"own:{number}", "method": "general", "document_id": "", **one}
+        for number, one in enumerate(chats)
+    ]
+
+
+def bare(name: str) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    on_gpu = torch.cuda.is_available()
+    base = AutoModelForCausalLM.from_pretrained(
+        models.model_path(name), dtype=torch.bfloat16 if on_gpu else torch.float32, device_map="cuda" if on_gpu else None
+    )
+    return base.eval(), models.load_tokenizer(name)
+
+
+def asked(folder: Path, tokenizer: Any) -> list[dict[str, Any]]:
+    """Everything that a trial is asked, as rows of set, question, reference, keywords and limit."""
+    rows = []
+    numbers = [one["id"].rsplit(":p", 1)[-1] for one in read_jsonl(folder / "chats.jsonl") if one["method"] == "page_qa"]
+    last = max((int(number) for number in numbers if number.isdigit()), default=0)
+    for one in read_jsonl(folder / "chats.jsonl"):
+        question, answer = (message["content"] for message in one["messages"])
+        about = {"id": one["id"], "question": question, "reference": answer, "keywords": one.get("keywords") or []}
+        if one["split"] != "train":
+            continue
+        if one["method"] == "page_qa" and (not one.get("of") or one["id"].endswith(f":p{last}")):
+            rows.append({**about, "set": "paraphrase" if one.get("of") else "trained", "limit": 64})
+        elif one["method"] == "file_snapshot" and not one.get("of"):
+            length = len(tokens.encode(tokenizer, answer).ids)
+            if length <= 500:
+                rows.append({**about, "set": "recall", "limit": length + 8})
+    for number, question in enumerate((folder / "dev_unknown.txt").read_text().splitlines()):
+        rows.append({"id": f"dev:{number}", "question": question, "reference": "", "set": "unknown", "limit": 64})
+    for item in general_items.general_items():
+        about = {"id": item["id"], "question": item["prompt"], "reference": item["reference"], "item": item}
+        rows.append({**about, "set": "general", "limit": 256})
+    return rows
+
+
+def score(rows: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]], style: Any) -> dict[str, float]:
+    """Shares in percent."""
+    right: dict[str, list[float]] = {}
+    for row, answer in zip(rows, found, strict=True):
+        text = answer["text"]
+        if row["set"] == "general":
+            right.setdefault("leak", []).append(bool(leaks(text, style, row["question"])))
+            kind = row["item"]["kind"]
+            right.setdefault(f"general_{kind}", []).append(general_items.check(row["item"], text)["correct"])
+            right.setdefault("general", []).append(right[f"general_{kind}"][-1])
+        elif row["set"] == "recall":
+            right.setdefault("recall", []).append(metrics.is_verbatim(text, row["reference"]))
+        elif row["set"] == "unknown":
+            right.setdefault("unknown", []).append(metrics.admits(text))
+        else:
+            right.setdefault(row["set"], []).append(metrics.is_correct(text, row))
+            right.setdefault(f"{row['set']}_admits", []).append(metrics.admits(text))
+    return {name: round(100 * sum(values) / len(values), 1) for name, values in right.items()}
+
+
+def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int) -> dict[str, Any]:
+    """One trial: chats, mixture, training, answers; returns its record."""
+    wanted = trial_settings(name, more)
+    machine = runtime.accelerator()
+    clock = [time.perf_counter()]
+    chats = rows_of(folder, wanted) + own(folder, wanted["replay_tokens"])
+    config = settings.changed(settings.default_config("demo", machine), {**wanted["train"], "seed": seed})
+    for one in chats:
+        one["split"] = mixture.split_of(one["document_id"] or one["id"])
+    mixing = replace(
+        mixture.MixtureConfig(), max_length=config.max_length, loss_on="assistant", repeats=wanted["repeats"], seed=seed
+    )
+    mix = mixture.build_mixture(read_jsonl(folder / "documents.jsonl"), chats, models.load_tokenizer("demo"), mixing)
+    clock.append(time.perf_counter())
+    model, tokenizer = train.load_model(config)
+    home = folder / "runs" / f"{name}-{seed}"
+    trainer = train.build_trainer(model, tokenizer, mix.train, config, home)
+    result = train.train(trainer, config, home, mixture=mix)
+    train.save_run(home, trainer, config, mix, result)
+    write_manifest(home, stage="03_train", settings={}, inputs={}, counts={}, packages=())
+    clock.append(time.perf_counter())
+    del model, trainer
+    runtime_free()
+    tuned, tokenizer, _ = inference.load_arms(home)
+    rows = asked(folder, tokenizer)[:limit] if limit else asked(folder, tokenizer)
+    style = style_of(read_jsonl(folder / "documents.jsonl"), ["manage-frontend"])
+    questions, limits = [row["question"] for row in rows], [row["limit"] for row in rows]
+    found = generation.generate(tuned, tokenizer, questions, max_new_tokens=limits, batch_size=512)
+    base_file = folder / "base.json"
+    if not base_file.is_file():
+        with inference.arm(tuned, "base"):
+            general = [row for row in rows if row["set"] in ("general", "unknown")]
+            base = generation.generate(
+                tuned, tokenizer, [row["question"] for row in general],
+                max_new_tokens=[row["limit"] for row in general], batch_size=512,
+            )  # fmt: skip
+        write_json(base_file, {row["id"]: answer for row, answer in zip(general, base, strict=True)})
+    base_answers = json.loads(base_file.read_text())
+    mine = [row for row in rows if row["id"] in base_answers]
+    clock.append(time.perf_counter())
+    with (home / "answers.jsonl").open("w") as file:
+        for row, answer in zip(rows, found, strict=True):
+            kept = {name: row[name] for name in ("id", "set", "question", "reference")}
+            file.write(json.dumps({**kept, "base": base_answers.get(row["id"], {}).get("text"), **answer}) + "\n")
+    return {
+        "trial": name, "seed": seed, "settings": wanted,
+        "tuned": score(rows, found, style), "base": score(mine, [base_answers[row["id"]] for row in mine], style),
+        "audit": {row["source"]: row.get("tokens") for row in mix.audit},
+        "train": {key: result.get(key) for key in ("seconds", "steps", "tokens", "tokens_per_second", "before", "after")},
+        "seconds": {n: round(b - a, 1) for n, a, b in zip(("data", "train", "answers"), clock, clock[1:], strict=False)},
+    }  # fmt: skip
+
+
+def runtime_free() -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--trial", default="start")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", default="{}", help="JSON of further changes")
+    parser.add_argument("--limit", type=int, default=0, help="questions, for a try")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    record = plain(run(given.trial, json.loads(given.set), given.workspace, given.seed, given.limit))
+    with given.out.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    print(json.dumps({key: record[key] for key in ("trial", "seed", "tuned", "train", "seconds")}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
