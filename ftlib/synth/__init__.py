@@ -14,6 +14,7 @@ In a script `asyncio.run(synth(...))`. What is in which module:
     curation        which pairs are worth training on
     assembling      what comes beside them, and the counts
     recited         page_instruction and file_snapshot, which need no model
+    unknowns        questions for things that do not exist; unknown_things makes their names
     changed         facts with an old and a current value, from pull requests and page history
     questions       question files; the user's own dialogues are read by ftlib.dialogues
 """
@@ -41,6 +42,7 @@ from ftlib.synth.assembling import (
     questions_of,
     recitations,
     rejected,
+    unknown,
     user_turns,
 )
 from ftlib.synth.changed import changed_chats
@@ -152,6 +154,7 @@ async def synth(
         chats += changed_chats([row for row in asked if row["set"] == "changed" and "as_of_old" in row], project)
     recited, too_long = recitations(documents, project, tokenizer, config.snapshot_tokens)
     chats += recited
+    chats += unknown(documents, scraped, config, project, questions_of(asked))
     if config.general_chats:
         general = sample.questions("general_chats")
         chats += [record(f"general:{r['id']}", r["question"], r["answer"], "general", "") for r in general]
