@@ -42,7 +42,6 @@ from ftlib.synth.assembling import (
     questions_of,
     recitations,
     rejected,
-    unknown,
     user_turns,
 )
 from ftlib.synth.changed import changed_chats
@@ -53,6 +52,7 @@ from ftlib.synth.pairs import Answers, Api, asked_about, judge, page_qa, respons
 from ftlib.synth.prompts import pair_requests
 from ftlib.synth.questions import question_file, question_sets, questions_path
 from ftlib.synth.recited import record
+from ftlib.synth.unknowns import unknown_chats
 from ftlib.workspace import (
     Workspace,
     file_hash,
@@ -60,6 +60,7 @@ from ftlib.workspace import (
     read_jsonl,
     read_manifest,
     require,
+    skipped_paths,
     write_jsonl,
     write_manifest,
 )
@@ -154,7 +155,9 @@ async def synth(
         chats += changed_chats([row for row in asked if row["set"] == "changed" and "as_of_old" in row], project)
     recited, too_long = recitations(documents, project, tokenizer, config.snapshot_tokens)
     chats += recited
-    chats += unknown(documents, scraped, config, project, questions_of(asked))
+    # What a test question names is not trained, so that none of the user's own is dropped from the tests below.
+    others = [*skipped_paths(scraped), *questions_of(asked)]
+    chats += unknown_chats(documents, project, config.unknown_chats, others=others)
     if config.general_chats:
         general = sample.questions("general_chats")
         chats += [record(f"general:{r['id']}", r["question"], r["answer"], "general", "") for r in general]

@@ -10,14 +10,12 @@ from typing import Any
 from ftlib import chat
 from ftlib.dialogues import read_dialogues
 from ftlib.errors import SetupError
-from ftlib.similar import near_duplicates
 from ftlib.synth.changed import changed_facts
 from ftlib.synth.config import SynthConfig
 from ftlib.synth.curation import Removed, Row
 from ftlib.synth.questions import read_questions
 from ftlib.synth.recited import PAGE_SOURCES, file_snapshot, page_instruction, record
-from ftlib.synth.unknowns import unknown_chats
-from ftlib.workspace import Workspace, read_manifest, skipped_paths
+from ftlib.workspace import Workspace, read_manifest
 
 Documents = Sequence[Mapping[str, Any]]
 
@@ -115,16 +113,6 @@ def recitations(
     fitted = list(chat.fitted_chats(tokenizer, named, **how))
     too_long = Counter(one["method"] for one, _, row, _ in fitted if row is None)
     return [one for one, _, row, _ in fitted if row is not None], dict(too_long)
-
-
-def unknown(
-    documents: Documents, scraped: Mapping[str, Any], config: SynthConfig, project: str, asked: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Chats on things that don't exist, none of which is named in a question that is only asked: those stay tests."""
-    others = [*skipped_paths(scraped), *asked]
-    chats = unknown_chats(documents, project, config.unknown_chats, others=others)
-    again = set(near_duplicates(user_turns(chats), asked))
-    return [one for number, one in enumerate(chats) if number not in again]
 
 
 def one_answer_a_question(chats: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:

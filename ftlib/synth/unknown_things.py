@@ -111,7 +111,7 @@ def _words(m: Material, draw: random.Random, most: int = 3) -> list[str]:
 
 def _ended(words: list[str], m: Material, draw: random.Random) -> list[str]:
     last = _last(m, draw)
-    return words if last in words and len(words) > 1 else [*words, last]
+    return words if last in words else [*words, last]
 
 
 def _last(m: Material, draw: random.Random) -> str:
@@ -259,7 +259,7 @@ def _event(m: Material, draw: random.Random) -> Thing:
 
 
 def _team(m: Material, draw: random.Random) -> Thing:
-    new = f"{draw.choice(m.things)} {_last(m, draw)}".title()
+    new = " ".join(_ended([draw.choice(m.things)], m, draw)).title()
     return Thing("team", new, new, False)
 
 

@@ -30,7 +30,7 @@ def unknown_chats(
 
     Args:
         count: of chats, evenly over the kinds; fewer where the repository's names don't give so many.
-        others: further names that exist, or that must not be asked for: paths that 01_scrape skipped, questions of tests.
+        others: further names that exist, or that must not be asked for: skipped paths, questions of tests.
 
     Returns:
         chat records of method "unknown", without a split, with `kind` and `invented` (the name); the same for the same
@@ -100,7 +100,7 @@ def _shuffled(items: Sequence[str], draw: random.Random) -> Iterator[str]:
 
 
 def _worded(thing: Thing, form: str, answer: str, project: str, month: str, draw: random.Random) -> tuple[str, str]:
-    """A question by the form and an answer; `{x}` of the answer is the bare name, with an article where it needs one."""
+    """A question by the form and an answer; in the answer `{x}` has the article that it needs."""
     x = thing.name
     if thing.noun == "page":
         x = draw.choice(("“{}”", '"{}"', "{}")).format(x)
@@ -117,7 +117,7 @@ def _worded(thing: Thing, form: str, answer: str, project: str, month: str, draw
     question = form.format(x=x, **values)
     if not bare and draw.random() < _OPENED:
         question = draw.choice(w.OPENINGS).format(project=project) + question
-    alone = {"team": f"the {whole}", "feature": f"a {whole}"}.get(noun, said)
+    alone = {"team": f"the {whole}", "feature": _a(whole)}.get(noun, said)
     thing_values = {"x": alone, "X": alone[0].upper() + alone[1:], "thing": whole, "a_thing": _a(whole)}
     return question, answer.format(**{**values, **thing_values}, month=month)
 
