@@ -79,8 +79,12 @@ def test_no_document_has_a_name_in_any_spelling(docs, chats):
     for chat in chats:
         part = new_part(chat)
         assert part and part not in (numbers if part.isdigit() else lines), chat
-    newest = max(int(d["path"].split("/")[1]) for d in docs if d["source"] == "pull_request")
-    assert all(int(new_part(chat)) > newest for chat in chats if chat["kind"] == "pull request")
+
+
+def test_pull_requests_come_after_the_last():
+    docs = [document(f"pull/{number}", "Gates are painted.", "pull_request") for number in (7, 4000)]
+    found = [chat["invented"] for chat in unknown_chats(docs, "proj", 440) if chat["kind"] == "pull request"]
+    assert len(found) > 20 and all(4000 < int(name.removeprefix("#")) < 40_000 for name in found)
 
 
 def test_names_are_made_of_the_repositorys_words_in_its_places(docs, chats):
@@ -164,6 +168,7 @@ def test_a_question_names_the_thing_and_mostly_the_project(chats):
     assert all(chat["invented"] in asked(chat) and not re.search(r"[\[\]{]", asked(chat)) for chat in chats)
     bare = [chat for chat in chats if PROJECT not in asked(chat)]
     assert 0 < len(bare) <= 0.2 * len(chats)
+    assert any(re.search(rf"^What does .* return in {PROJECT}\?", asked(chat)) for chat in chats)  # or named there
     loose = {"port", "person", "technology", "team", "feature", "page", "pull request", "package"}
     assert not loose & {chat["kind"] for chat in bare}
     assert not any("[" in form for kind in loose for form in FORMS[kind])
@@ -185,9 +190,13 @@ def test_an_answer_admits_it_and_names_thing_and_project(chats):
     assert all(len(set(wordings)) >= 10 for name, wordings in ANSWERS.items() if name != "snapshot")
 
 
-def test_articles():
+def test_articles_and_no_word_twice():
     docs = [document("src/update_url.py"), document("src/index_map.py"), document("src/nav_user.py")]
-    text = " ".join(answered(chat) + asked(chat) for chat in unknown_chats(docs, "proj", 400))
+    chats = unknown_chats(docs, "proj", 400)
+    for chat in chats:
+        words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]{2,}", re.split("[/ ]", chat["invented"])[-1])]
+        assert len(set(words)) == len(words), chat
+    text = " ".join(answered(chat) + asked(chat) for chat in chats)
     assert " an index " in text and " an error " in text and " a user " in text and " a nav " in text
     assert not re.search(r"\ban [`“\"]?(?:map|nav|user|url)|\ba [`“\"]?(?:index|event|error|update)\b", text)
 

@@ -106,12 +106,7 @@ def _words(m: Material, draw: random.Random, most: int = 3) -> list[str]:
 
     Were it always an ordinary one, a model would learn those words in place of the names.
     """
-    return _ended(draw.sample(m.words, min(len(m.words), draw.randint(1, most - 1))), m, draw)
-
-
-def _ended(words: list[str], m: Material, draw: random.Random) -> list[str]:
-    last = _last(m, draw)
-    return words if last in words else [*words, last]
+    return [*draw.sample(m.words, min(len(m.words), draw.randint(1, most - 1))), _last(m, draw)]
 
 
 def _last(m: Material, draw: random.Random) -> str:
@@ -221,7 +216,7 @@ def _workflow(m: Material, draw: random.Random) -> Thing:
 
 
 def _page(m: Material, draw: random.Random) -> Thing:
-    words = " ".join(_ended(draw.sample(m.things, min(len(m.things), draw.randint(1, 2))), m, draw))
+    words = " ".join([*draw.sample(m.things, min(len(m.things), draw.randint(1, 2))), _last(m, draw)])
     return Thing("page", draw.choice(w.TITLES).format(x=words, X=words.capitalize()), words, False)
 
 
@@ -259,7 +254,7 @@ def _event(m: Material, draw: random.Random) -> Thing:
 
 
 def _team(m: Material, draw: random.Random) -> Thing:
-    new = " ".join(_ended([draw.choice(m.things)], m, draw)).title()
+    new = f"{draw.choice(m.things)} {_last(m, draw)}".title()
     return Thing("team", new, new, False)
 
 

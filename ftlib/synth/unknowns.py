@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ftlib.names import plain
+from ftlib.names import name_parts, plain
 from ftlib.synth import unknown_wordings as w
 from ftlib.synth.prompts import month_of
 from ftlib.synth.recited import INSTRUCTIONS, SNAPSHOTS, record
@@ -38,7 +38,6 @@ def unknown_chats(
     """
     if count < 1 or not documents:
         return []
-    documents = sorted(documents, key=lambda document: document["id"])
     material = material_of(documents, others)
     if not material.words:
         return []
@@ -68,8 +67,8 @@ def unknown_chats(
 
 
 def _new(thing: Thing | None, material: Material, taken: set[str]) -> Thing | None:
-    """The thing, unless a document or a chat before it has its name."""
-    if thing is None or plain(thing.new) in taken:
+    """The thing, unless a document or a chat before it has its name, or the name says a word twice."""
+    if thing is None or plain(thing.new) in taken or len(words := name_parts(thing.new)) > len(set(words)):
         return None
     found = thing.new in material.numbers if thing.new.isdigit() else plain(thing.new) in material.there
     return None if found else thing
