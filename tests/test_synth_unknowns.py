@@ -164,12 +164,13 @@ def test_kinds_are_evenly_spread_in_many_forms(chats):
     assert 0.2 * len(chats) < ticked < 0.8 * len(chats)
 
 
-def test_a_question_names_the_thing_and_mostly_the_project(docs, chats):
+def test_a_question_names_the_thing_and_mostly_the_project(chats):
     assert all(chat["invented"] in asked(chat) and not re.search(r"[\[\]{]", asked(chat)) for chat in chats)
     bare = [chat for chat in chats if PROJECT not in asked(chat)]
     assert 0 < len(bare) <= 0.2 * len(chats)
-    many = " ".join(asked(chat) for chat in unknown_chats(docs, PROJECT, 1000))
-    assert re.search(rf" return in {PROJECT}\?", many) and re.search(r" return\?", many)  # of one form
+    last = r"^What .* (?:do|return|for|have|mean|on)"  # of forms that may leave it out
+    assert any(re.search(rf"{last} in {PROJECT}\?", asked(chat)) for chat in chats)
+    assert any(re.search(rf"{last}\?", asked(chat)) for chat in chats)
     loose = {"port", "person", "technology", "team", "feature", "page", "pull request", "package"}
     assert not loose & {chat["kind"] for chat in bare}
     assert not any("[" in form for kind in loose for form in FORMS[kind])

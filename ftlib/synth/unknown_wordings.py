@@ -171,7 +171,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         "Describe how the {noun} {x}[ of {project}] is monitored.",
     ),
     "event": (
-        "What does the {noun} {x} tell[ in {project}]?",
+        "What does the {noun} {x} stand for[ in {project}]?",
         "When does {project} send the {noun} {x}?",
         "Which value does {project} put in the {noun} {x}?",
         "Where does {project} read the {noun} {x}?",
