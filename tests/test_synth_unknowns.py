@@ -168,7 +168,7 @@ def test_a_question_names_the_thing_and_mostly_the_project(chats):
     assert all(chat["invented"] in asked(chat) and not re.search(r"[\[\]{]", asked(chat)) for chat in chats)
     bare = [chat for chat in chats if PROJECT not in asked(chat)]
     assert 0 < len(bare) <= 0.2 * len(chats)
-    last = r"^What .* (?:return|for|have|mean|on)"  # of forms that may leave it out
+    last = r"^What .* (?:return|have|mean|switch on)"  # of forms that may leave it out
     assert any(re.search(rf"{last} in {PROJECT}\?", asked(chat)) for chat in chats)
     assert any(re.search(rf"{last}\?", asked(chat)) for chat in chats)
     loose = {"port", "person", "technology", "team", "feature", "page", "pull request", "package"}
