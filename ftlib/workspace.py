@@ -198,6 +198,12 @@ def read_manifest(target: Path) -> dict[str, Any] | None:
         raise SetupError(f"{path} is not valid JSON ({error}). Delete it; the stage will then run again.") from error
 
 
+def skipped_paths(manifest: Mapping[str, Any]) -> list[str]:
+    """The paths that 01_scrape left out, from its manifest."""
+    rows = manifest.get("skipped") or []
+    return [row["path"] for row in rows if isinstance(row, Mapping) and "path" in row]
+
+
 def write_manifest(
     target: Path,
     *,

@@ -14,7 +14,7 @@ from ftlib.evaluation.config import EvalConfig
 from ftlib.evaluation.invented import invented
 from ftlib.general_items import general_items
 from ftlib.mixture import split_of
-from ftlib.workspace import Workspace, read_jsonl, read_manifest
+from ftlib.workspace import Workspace, read_jsonl, read_manifest, skipped_paths
 
 Row = dict[str, Any]
 Group = Callable[[Row], Hashable]
@@ -61,8 +61,9 @@ def planned(
             row["set"] = "validation"  # its question was not trained on in any words
         elif row["set"] == "validation" and not validation_share:
             row["set"] = "trained"  # nothing was held out
-    skipped = (read_manifest(workspace.documents) or {}).get("skipped") or []
-    others = [one["path"] for one in skipped if isinstance(one, Mapping) and "path" in one]
+    others = skipped_paths(read_manifest(workspace.documents) or {})
+    # What a chat was trained to disown is no test of it.
+    others += [one.get("invented", "") for one in chats if one["method"] == "unknown"]
     asked = questions + [
         {**row, "kind": row["invented"]}
         for row in invented(documents, names[0], count=config.invented, seed=config.seed, others=others)

@@ -14,6 +14,7 @@ In a script `asyncio.run(synth(...))`. What is in which module:
     curation        which pairs are worth training on
     assembling      what comes beside them, and the counts
     recited         page_instruction and file_snapshot, which need no model
+    unknowns        questions for things that do not exist; unknown_things makes their names
     changed         facts with an old and a current value, from pull requests and page history
     questions       question files; the user's own dialogues are read by ftlib.dialogues
 """
@@ -51,6 +52,7 @@ from ftlib.synth.pairs import Answers, Api, asked_about, judge, page_qa, respons
 from ftlib.synth.prompts import pair_requests
 from ftlib.synth.questions import question_file, question_sets, questions_path
 from ftlib.synth.recited import record
+from ftlib.synth.unknowns import unknown_chats
 from ftlib.workspace import (
     Workspace,
     file_hash,
@@ -58,6 +60,7 @@ from ftlib.workspace import (
     read_jsonl,
     read_manifest,
     require,
+    skipped_paths,
     write_jsonl,
     write_manifest,
 )
@@ -152,6 +155,9 @@ async def synth(
         chats += changed_chats([row for row in asked if row["set"] == "changed" and "as_of_old" in row], project)
     recited, too_long = recitations(documents, project, tokenizer, config.snapshot_tokens)
     chats += recited
+    # What a test question names is not trained, so that none of the user's own is dropped from the tests below.
+    others = [*skipped_paths(scraped), *questions_of(asked)]
+    chats += unknown_chats(documents, project, config.unknown_chats, others=others)
     if config.general_chats:
         general = sample.questions("general_chats")
         chats += [record(f"general:{r['id']}", r["question"], r["answer"], "general", "") for r in general]

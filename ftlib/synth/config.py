@@ -73,6 +73,8 @@ class SynthConfig:
     """Look for facts with an old and a current value in pull requests and page history, to be asked by 04_eval."""
     changed_chats: bool = False
     """Train on chats that state those values with their dates, in other words than the questions."""
+    unknown_chats: int = 0
+    """Chats that ask for things that do not exist, with answers that say so; 0: none."""
     snapshot_tokens: int = 8192
     """A file whose chat has more tokens is left out and counted: `max_length` of 03_train."""
     validation_share: float = 0.1
