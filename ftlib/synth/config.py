@@ -73,6 +73,8 @@ class SynthConfig:
     """Look for facts with an old and a current value in pull requests and page history, to be asked by 04_eval."""
     changed_chats: bool = False
     """Train on chats that state those values with their dates, in other words than the questions."""
+    snapshot_wordings: int = 1
+    """Wordings in which each page and file is asked for, at most; the answer is the same."""
     snapshot_tokens: int = 8192
     """A file whose chat has more tokens is left out and counted: `max_length` of 03_train."""
     validation_share: float = 0.1
@@ -81,7 +83,7 @@ class SynthConfig:
 
 def check(config: SynthConfig) -> None:
     """Raise a SetupError for a setting that can't work, before anything is read or paid for."""
-    least = {"concurrency": 1, "max_tokens": 16, "part_tokens": 100, "snapshot_tokens": 16, "pairs_per_page": 0}
+    least = {"concurrency": 1, "max_tokens": 16, "part_tokens": 100, "snapshot_tokens": 16, "snapshot_wordings": 1}
     for entry in fields(config):
         value, default = getattr(config, entry.name), entry.default
         if isinstance(default, bool) or not isinstance(default, (int, float)):
