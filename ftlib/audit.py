@@ -18,6 +18,7 @@ TALLY = (
     "dropped",
     "truncated",
     "near_duplicates",
+    "other_wordings",
     "system_merged",
     "replaced",
     "rows",
@@ -46,8 +47,9 @@ def audit(
     Returns:
         one dict a source: documents (or chats) read; rows and tokens to train on; tokens_with_loss (labels that a token
         before them predicts: never a row's first); validation_rows; dropped, truncated (chats over max_length);
-        near_duplicates (held-out questions that are trained on); system_merged (system messages put into the user's);
-        replaced (characters that the tokenizer has no token for); bos, eos (tokens in the rows to train on).
+        near_duplicates (held-out questions that are trained on); other_wordings (of held-out chats, measured in one);
+        system_merged (system messages put into the user's); replaced (characters that the tokenizer has no token for);
+        bos, eos (tokens in the rows to train on).
 
     Raises:
         SetupError: a row, token or label that was made and is not here, or another in its place; a second BOS, or none
@@ -95,10 +97,7 @@ def audit(
                 "source": source,
                 "documents": tally["documents"],
                 **{name: entry[name] for name in ("rows", "tokens", "tokens_with_loss", "validation_rows")},
-                **{
-                    name: tally[name]
-                    for name in ("dropped", "truncated", "near_duplicates", "system_merged", "replaced")
-                },
+                **{name: tally[name] for name in TALLY[1 : TALLY.index("rows")]},
                 **{name: entry[name] for name in ("bos", "eos")},
             }
         )

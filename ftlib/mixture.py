@@ -76,6 +76,7 @@ class Note(NamedTuple):
     split: str
     size: int
     question: str
+    again: bool
     fingerprint: int
 
     @property
@@ -87,6 +88,11 @@ def split_of(document_id: str, validation_share: float = 0.1) -> str:
     """Either "train" or "validation", by a stable hash of the document's id: adding documents moves none."""
     number = int.from_bytes(hashlib.sha256(document_id.encode()).digest()[:8], "big")
     return "validation" if number < validation_share * 2**64 else "train"
+
+
+def split_of_chat(record: Mapping[str, Any], validation_share: float = 0.1) -> str:
+    """That of its document; of a chat of none, by the id of the chat that it has in other words (`of`), or its own."""
+    return split_of(record["document_id"] or record.get("of") or record["id"], validation_share)
 
 
 def build_mixture(
@@ -112,8 +118,8 @@ def build_mixture(
 
     def noted(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for row in rows:
-            size, asked = len(row["input_ids"]), row.get("question", "")
-            notes.append(Note(row["source"], row["split"], size, asked, fingerprint(row)))
+            size, asked, again = len(row["input_ids"]), row.get("question", ""), row.get("again", False)
+            notes.append(Note(row["source"], row["split"], size, asked, again, fingerprint(row)))
             yield row
 
     folder = folder or scratch()
@@ -122,7 +128,7 @@ def build_mixture(
     wanted = {"raw_only": [True], "chat_only": [False]}.get(config.order, [True, False])
     train = [n for n, note in enumerate(notes) if note.raw in wanted and (config.all_data or note.split == "train")]
     # Validation keeps both kinds whatever is trained on, so that runs of different orders compare.
-    held_out = _without_duplicates([n for n, note in enumerate(notes) if note.split != "train"], notes, tallies, config)
+    held_out = _measured([n for n, note in enumerate(notes) if note.split != "train"], notes, tallies, config)
     repeated = [n for n in train for _ in range(_repeats(config, notes[n].source))]
     if config.general and config.order != "raw_only":
         asked = [notes[number].question for number in held_out if notes[number].question]
@@ -218,6 +224,7 @@ def _chat_rows(
             _check_record(name, record, config)
             yield name, record.get("messages"), record
 
+    there: set[str] = set()  # ids of held-out chats
     for record, whole, row, how in chat.fitted_chats(tokenizer, named(), **_chat_settings(config)):
         tally = tallies.setdefault(record["method"], new_tally())
         tally["documents"] += 1
@@ -228,8 +235,11 @@ def _chat_rows(
         if row is not None:
             if record.get("cut"):
                 row = chat.unended(row, tokenizer.eos_token_id)
-            about = {"document_id": record["document_id"] or "", "split": record["split"]}
-            yield {**row, **about, "source": record["method"], "question": chat.question(record["messages"])}
+            about = {"document_id": record["document_id"] or "", "split": record["split"], "source": record["method"]}
+            asked = {"question": chat.question(record["messages"]), "again": record.get("of") in there}
+            yield {**row, **about, **asked}
+            if record["split"] != "train":
+                there.add(record["id"])
 
 
 def _chat_settings(config: MixtureConfig) -> dict[str, Any]:
@@ -242,20 +252,23 @@ def _check_record(name: str, record: Mapping[str, Any], config: MixtureConfig) -
             raise SetupError(f"{name}: `{key}` is missing or no string. Run 02_synth again, which writes it.")
     if record["method"] not in CHAT_METHODS:
         raise SetupError(f"{name}: method={record['method']!r} is unknown; there are {', '.join(CHAT_METHODS)}.")
-    if record["split"] != split_of(record["document_id"] or record["id"], config.validation_share):
+    if record["split"] != split_of_chat(record, config.validation_share):
         raise SetupError(
             f"{name} is in split {record['split']!r}, but validation_share={config.validation_share} "
             "puts its document elsewhere. Use the same validation_share in 02_synth and 03_train."
         )
 
 
-def _without_duplicates(
+def _measured(
     held_out: list[int],
     notes: list[Note],
     tallies: dict[str, dict[str, int]],
     config: MixtureConfig,
 ) -> list[int]:
-    """Held-out rows without the chats whose question is also trained on."""
+    """Held-out rows without other wordings of one of them, and without the chats whose question is also trained on."""
+    for number in held_out:
+        tallies[notes[number].source]["other_wordings"] += notes[number].again
+    held_out = [number for number in held_out if not notes[number].again]
     if not config.drop_near_duplicates:
         return held_out
     asked = [number for number in held_out if notes[number].question]

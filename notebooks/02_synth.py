@@ -24,7 +24,9 @@
 #
 # Three kinds of chats: question/answer pairs on each page (`page_qa`, by an API or from a file), one instruction for each
 # page (`page_instruction`), one question for each code file (`file_snapshot`). Only pairs that stand on their page and can
-# be understood without it are kept. A tenth of the documents is held out, with all their chats.
+# be understood without it are kept. A tenth of the documents is held out, with all their chats. In other words, too:
+# `paraphrases` in a row of the question file are more wordings of its question to train on, and
+# `synth_settings = {"snapshot_wordings": 3}` has each page and file asked for in three.
 
 # %% [markdown]
 # ## Install

@@ -39,17 +39,18 @@ def test_a_hand_made_case(mistral, tmp_path, stored):
     tallies = made(train, validation)
     tallies["code"] |= {"documents": 1, "replaced": 5}
     tallies["page_qa"] |= {"documents": 4, "dropped": 2, "truncated": 1, "near_duplicates": 3, "system_merged": 1}
+    tallies["page_qa"] |= {"other_wordings": 7}
     tallies["wiki"] |= {"documents": 1}
     names = (
-        "source documents rows tokens tokens_with_loss validation_rows dropped truncated near_duplicates system_merged "
-        "replaced bos eos"
+        "source documents rows tokens tokens_with_loss validation_rows dropped truncated near_duplicates "
+        "other_wordings system_merged replaced bos eos"
     ).split()
     if stored:
         train, validation = store(train, tmp_path), store(validation, tmp_path, "validation")
     assert audit(train, validation, tallies, mistral) == [
-        dict(zip(names, ("code", 1, 2, 6, 4, 0, 0, 0, 0, 0, 5, 2, 1), strict=True)),
-        dict(zip(names, ("page_qa", 4, 1, 5, 2, 1, 2, 1, 3, 1, 0, 1, 2), strict=True)),
-        dict(zip(names, ("wiki", 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0), strict=True)),
+        dict(zip(names, ("code", 1, 2, 6, 4, 0, 0, 0, 0, 0, 0, 5, 2, 1), strict=True)),
+        dict(zip(names, ("page_qa", 4, 1, 5, 2, 1, 2, 1, 3, 7, 1, 0, 1, 2), strict=True)),
+        dict(zip(names, ("wiki", 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0), strict=True)),
     ]
 
 

@@ -13,7 +13,7 @@ from ftlib.evaluation.invented import invented
 from ftlib.evaluation.sets import changed_rows, questions, recitals, reworded, staleness
 from ftlib.mixture import split_of
 from ftlib.similar import near_duplicates
-from ftlib.synth.assembling import user_turns
+from ftlib.synth.assembling import recitations, user_turns
 from ftlib.synth.recited import SNAPSHOTS, record
 from ftlib.workspace import open_workspace, read_jsonl, read_manifest, write_jsonl
 
@@ -142,6 +142,17 @@ def test_a_wording_that_was_trained_on_is_not_used_again():
     assert "src/app.py" in first and "src/app.py" in second and first != second
     with pytest.raises(SetupError, match="file_snapshot:a"):
         reworded([chat], {file["id"]: file}, "proj", [first, second])
+
+
+def test_a_text_of_several_wordings_is_recited_in_the_first_and_in_one_that_is_none_of_them(space, docs):
+    chats = list(read_jsonl(space.chats))
+    more, _ = recitations(docs, "brindlewick", None, 0, 9)
+    split = {chat["id"]: chat["split"] for chat in chats}
+    more = [{**chat, "split": split[chat["of"]]} for chat in more if chat.get("of") in split]
+    assert {chat["split"] for chat in more} == {"train", "validation"}
+    rows = recitals([*more, *chats], docs, "brindlewick")
+    assert rows == recitals(chats, docs, "brindlewick")
+    assert not near_duplicates([row["question"] for row in of(rows, "reworded")], user_turns(more))
 
 
 # --- invented ---------------------------------------------------------------------------------------------------------

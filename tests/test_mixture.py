@@ -307,6 +307,48 @@ def test_a_held_out_question_that_is_trained_on_is_left_out(documents, smollm):
     assert len(last.train) == len(kept.train) + len(kept.validation)
 
 
+def in_other_words(chat, number):
+    asked = {"role": "user", "content": f"In other words, {number} of them: {chat['messages'][0]['content']}"}
+    return {**chat, "id": f"{chat['id']}:w{number}", "messages": [asked, chat["messages"][1]], "of": chat["id"]}
+
+
+def test_a_held_out_answer_is_measured_in_one_wording_and_trained_on_in_all(documents, chats, smollm):
+    again = [
+        in_other_words(chat, number) for number in (2, 3, 4) for chat in chats if chat["method"] == "file_snapshot"
+    ]
+    held = sum(chat["split"] == "validation" for chat in again)
+    assert 0 < held < len(again)
+    once, found = (build_mixture(documents, rows, smollm, CONFIG) for rows in (chats, [*chats, *again]))
+    assert by_content(found.validation) == by_content(once.validation)
+    assert len(found.train) == len(once.train) + len(again) - held
+    (entry,) = [entry for entry in found.audit if entry["source"] == "file_snapshot"]
+    assert entry["other_wordings"] == held and entry["near_duplicates"] == 0
+    assert entry["documents"] == entry["rows"] + entry["validation_rows"] + held
+    last = build_mixture(documents, [*chats, *again], smollm, replace(CONFIG, all_data=True))
+    assert len(last.train) == len(once.train) + len(once.validation) + len(again)
+
+
+def test_another_wording_is_measured_where_its_first_is_not_there_but_not_where_that_is_trained_on(smollm):
+    ids = {side: next(f"code:{n}" for n in range(99) if split_of(f"code:{n}", 0.25) == side)
+           for side in ("train", "validation")}  # fmt: skip
+    docs = [document(id.partition(":")[2]) for id in ids.values()]
+    held, trained = chat_of(ids["validation"]), chat_of(ids["train"])
+    alone = build_mixture(docs, [trained, in_other_words(held, 2)], smollm, CONFIG)
+    assert sum(row["source"] == "page_qa" for row in alone.validation) == 1
+    held["messages"][0] = trained["messages"][0]
+    leaked = build_mixture(docs, [trained, held, in_other_words(held, 2)], smollm, CONFIG)
+    assert not any(row["source"] == "page_qa" for row in leaked.validation)
+
+
+def test_other_words_of_a_chat_of_no_document_are_on_its_side(smollm):
+    for side in ("train", "validation"):
+        first = next(c for n in range(99) if (c := chat_of("", n))["split"] == side)
+        again = next(c for n in range(99) if split_of((c := in_other_words(first, n))["id"], 0.25) != side)
+        build_mixture([document("1")], [chat_of("code:1"), first, again], smollm, replace(CONFIG, all_data=True))
+        with pytest.raises(SetupError, match="is in split"):
+            build_mixture([document("1")], [first, {**again, "of": ""}], smollm, replace(CONFIG, all_data=True))
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

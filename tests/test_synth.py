@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 from chat_server import ChatServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from synthesis import by_api, on_page, page_qa_of, pair, run
 
 from ftlib import sample
@@ -13,10 +16,11 @@ from ftlib.chat import check_messages, encode_chat
 from ftlib.errors import SetupError
 from ftlib.mixture import split_of
 from ftlib.similar import near_duplicates
-from ftlib.synth import SynthConfig, plan, questions_path
+from ftlib.synth import SynthConfig, plan, questions_path, rejected_path
+from ftlib.synth.assembling import file_rows, further_wordings, recitations
 from ftlib.synth.config import check
 from ftlib.synth.questions import question_sets, read_questions
-from ftlib.synth.recited import SNAPSHOTS, file_snapshot
+from ftlib.synth.recited import INSTRUCTIONS, SNAPSHOTS, file_snapshot, page_instruction
 from ftlib.workspace import open_workspace, read_jsonl, write_jsonl
 
 
@@ -158,6 +162,7 @@ def test_chats_on_changed_facts_are_trained_on_only_where_they_are_wanted(scrape
         ({"timeout": None}, "`timeout` is None"),
         ({"validation_share": 1.0}, "`validation_share` is 1.0: give a share below 1"),
         ({"base_url": "localhost:8000"}, "`base_url` is 'localhost:8000'"),
+        ({"snapshot_wordings": 0}, "`snapshot_wordings` is 0: give a whole number of at least 1"),
         ({"prices": {"m": [1.0]}}, r"`prices` of 'm' is \[1.0\]"),
         ({"prices": {"m": [1.0, -1.0]}}, "`prices` of 'm'"),
         ({"questions": "nowhere.jsonl"}, "`questions`: the file nowhere.jsonl does not exist"),
@@ -274,3 +279,153 @@ def test_a_question_in_a_later_turn_of_an_own_dialogue_is_not_asked(scraped, tmp
                                      for n, text in enumerate(turns)]}])  # fmt: skip
     run(SynthConfig(dialogues=str(path)), scraped)
     assert turns[2] not in [one["question"] for one in read_jsonl(questions_path(scraped))]
+
+
+# --- other wordings to train on ---------------------------------------------------------------------------------------
+
+PORT = {"question": "What is brindlewick's port?", "answer": "7340.", "keywords": ["7340"], "id": "port"}
+AGAIN = ["On which port does brindlewick listen?", "Where do I reach brindlewick: at what port?"]
+
+
+def test_paraphrases_of_a_file_are_trained_on_with_all_that_its_pair_has(scraped, tmp_path):
+    path = tmp_path / "x.questions.jsonl"
+    other = {"question": "Who runs brindlewick?", "answer": "Fennhollow.", "source": "Deploying.md"}
+    write_jsonl(path, [{**PORT, "paraphrases": AGAIN}, {**other, "paraphrases": ["Name who runs brindlewick today."]}])
+    manifest = run(SynthConfig(questions=str(path)), scraped)
+    chats = {chat["id"]: chat for chat in page_qa_of(scraped)}
+    assert list(chats) == ["page_qa:port", "page_qa:2", "page_qa:port:p1", "page_qa:port:p2", "page_qa:2:p1"]
+    for id, chat in chats.items():
+        first = chats[re.sub(r":p\d$", "", id)]
+        assert chat.get("of") == (first["id"] if chat is not first else None)
+        same = ("method", "document_id", "split", "keywords", "kind")
+        assert [chat.get(name) for name in same] == [first.get(name) for name in same]
+        assert chat["messages"][1:] == first["messages"][1:]
+    assert [chats[f"page_qa:port:p{n}"]["messages"][0]["content"] for n in (1, 2)] == AGAIN
+    assert chats["page_qa:2:p1"]["document_id"] == "wiki:Deploying.md" and manifest["funnel"][-1]["kept"] == 5
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_wordings_of_a_pair_of_no_document_are_on_one_side(scraped, tmp_path, share):
+    path = tmp_path / "x.questions.jsonl"
+    ports = [f"What is brindlewick's port number {n}?" for n in range(20)]
+    rows = [{"question": ask, "answer": "7340.", "paraphrases": [f"{ask} Say it."]} for ask in ports]
+    write_jsonl(path, rows)
+    run(SynthConfig(questions=str(path), validation_share=share), scraped)
+    splits = {chat["id"]: chat["split"] for chat in page_qa_of(scraped)}
+    assert len(splits) == 40 and len(set(splits.values())) == 2
+    assert all(splits[f"page_qa:{n}:p1"] == splits[f"page_qa:{n}"] for n in range(1, 21))
+
+
+TEXTS = st.text(max_size=3) | st.sampled_from(["a", "What?"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.none() | st.booleans() | st.integers() | TEXTS | st.dictionaries(TEXTS, TEXTS, max_size=2)
+       | st.lists(TEXTS | st.none() | st.integers() | st.lists(TEXTS, max_size=1), max_size=3))  # fmt: skip
+def test_paraphrases_are_a_list_of_texts_or_the_row_is_named(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "wrong.questions.jsonl"
+    write_jsonl(path, [PORT, {**PORT, "paraphrases": value}])
+    if isinstance(value, list) and all(isinstance(text, str) and text.strip() for text in value):
+        assert [row["question"] for row in file_rows(path, [])] == [PORT["question"]] * 2 + value
+    else:
+        with pytest.raises(SetupError, match=r"wrong.questions.jsonl, row 2: `paraphrases` is .*: give a list"):
+            file_rows(path, [])
+
+
+def test_a_question_that_is_only_asked_is_no_paraphrase_to_train_on(scraped, tmp_path):
+    path, other = tmp_path / "x.questions.jsonl", tmp_path / "x.paraphrases.jsonl"
+    write_jsonl(path, [{**PORT, "paraphrases": AGAIN}])
+    write_jsonl(other, [{"question": "On which port does the brindlewick listen", "answer": "7340.", "id": "test"}])
+    manifest = run(SynthConfig(questions=str(path)), scraped)
+    assert [chat["id"] for chat in page_qa_of(scraped)] == ["page_qa:port", "page_qa:port:p2"]
+    asked = [row["id"] for row in read_jsonl(questions_path(scraped)) if row["set"] == "paraphrases"]
+    assert asked == ["test"] and manifest["counts"]["asked_only_dropped"] == 0
+    (gone,) = read_jsonl(rejected_path(scraped))
+    assert (gone["question"], gone["step"]) == (AGAIN[0], "near-duplicates") and "04_eval" in gone["reason"]
+
+
+def test_no_pair_gives_way_to_another_ones_paraphrase(scraped, tmp_path):
+    path = tmp_path / "x.questions.jsonl"
+    write_jsonl(path, [{**PORT, "paraphrases": [AGAIN[0], PORT["question"]]}, {"question": AGAIN[0], "answer": "7340"}])
+    run(SynthConfig(questions=str(path)), scraped)
+    assert [chat["id"] for chat in page_qa_of(scraped)] == ["page_qa:port", "page_qa:2"]
+
+
+def test_the_last_paraphrases_of_a_file_may_be_only_asked(scraped, tmp_path):
+    path = tmp_path / "x.questions.jsonl"
+    write_jsonl(path, [{**PORT, "paraphrases": AGAIN}])  # it says no kind
+    run(SynthConfig(questions=str(path), asked_paraphrases=1), scraped)
+    assert [chat["id"] for chat in page_qa_of(scraped)] == ["page_qa:port", "page_qa:port:p1"]
+    (asked,) = [row for row in read_jsonl(questions_path(scraped)) if row["set"] == "paraphrases"]
+    assert (asked["question"], asked["of"], asked["keywords"]) == (AGAIN[1], "page_qa:port", ["7340"])
+
+
+def test_pages_and_files_are_asked_for_in_several_wordings(scraped):
+    run(SynthConfig(), scraped)
+    once, asked = list(read_jsonl(scraped.chats)), list(read_jsonl(questions_path(scraped)))
+    assert not any("of" in chat for chat in once)
+    for wordings in (2, 9):
+        manifest = run(SynthConfig(snapshot_wordings=wordings), scraped)
+        chats = list(read_jsonl(scraped.chats))
+        # What there is with one wording is there as it was, before all others.
+        assert chats[: len(once)] == once and list(read_jsonl(questions_path(scraped))) == asked
+        assert manifest["counts"]["same_question"] == 0
+        for method, known in (("page_instruction", INSTRUCTIONS), ("file_snapshot", SNAPSHOTS)):
+            firsts = [chat for chat in once if chat["method"] == method]
+            number = min(wordings, len(known))
+            assert manifest["counts"]["chats"][method] == number * len(firsts)
+            for first in firsts:
+                mine = [chat for chat in chats if chat.get("of", chat["id"]) == first["id"]]
+                assert [chat["id"] for chat in mine[1:]] == [f"{first['id']}:w{n}" for n in range(2, number + 1)]
+                assert len({chat["messages"][0]["content"] for chat in mine}) == number
+                for chat in mine:
+                    assert chat["messages"][1] == first["messages"][1]
+                    assert (chat["split"], chat["document_id"]) == (first["split"], first["document_id"])
+
+
+@given(st.text(max_size=20))
+def test_a_documents_wordings_are_all_others_once_and_the_first_one_is_the_recipes(id):
+    page = {"id": id, "source": "wiki", "path": "P", "title": "P", "date": "2023-12-21T10:00:00Z", "text": "x"}
+    for make, known in ((page_instruction, INSTRUCTIONS), (file_snapshot, SNAPSHOTS)):
+        asked = [make(page, "tide", n)["messages"][0]["content"] for n in range(len(known))]
+        assert sorted(asked) == sorted(text.format(title="P", path="P", project="tide") for text in known)
+        assert make(page, "tide") == make(page, "tide", 0) and "of" not in make(page, "tide")
+
+
+def test_all_wordings_are_used_equally():
+    pages = [{"id": f"docs:{n}", "source": "docs", "path": "P", "title": "P", "text": "x"} for n in range(600)]
+    chats, _ = recitations(pages, "tide", None, 0, 3)
+    used = Counter((chat["id"].partition(":w")[2], chat["messages"][0]["content"]) for chat in chats)
+    assert {wording for wording, _ in used} == {"", "2", "3"} and len(used) == 3 * len(INSTRUCTIONS)
+    assert max(used.values()) < 1.5 * min(used.values())
+
+
+def test_what_is_too_long_is_counted_by_document(scraped, smollm):
+    documents = list(read_jsonl(scraped.documents))
+    lengths = {
+        chat["id"]: len(encode_chat(smollm, chat["messages"])["input_ids"])
+        for chat in recitations(documents, "brindlewick", None, 0, 4)[0]
+    }
+    firsts = sorted(length for id, length in lengths.items() if ":w" not in id)
+    for longest in (firsts[len(firsts) // 2], firsts[-1], 16):
+        once, too_long = recitations(documents, "brindlewick", smollm, longest)
+        several, counted = recitations(documents, "brindlewick", smollm, longest, 4)
+        assert counted == too_long and {c["id"] for c in several} == {i for i, n in lengths.items() if n <= longest}
+        # Where the first is too long, no other one is trained on either.
+        left, _ = further_wordings(several, once, [])
+        assert {chat["of"] for chat in left} <= {chat["id"] for chat in once} and len(left) <= 3 * len(once)
+
+
+def test_a_further_wording_repeats_no_question_of_another_chat_and_none_that_is_only_asked():
+    one, two = ({"id": f"docs:{folder}/Home.md", "source": "docs", "path": "Home.md", "title": "Home", "text": folder}
+                for folder in ("a", "b"))  # fmt: skip
+    recited, _ = recitations([one, two], "tide", None, 0, 9)
+    firsts = recited[:2]
+    assert firsts[0]["messages"][0] != firsts[1]["messages"][0]
+    left, repeating = further_wordings(recited, firsts, [])
+    # Two pages of one title share the wordings: each question has one answer, and the first ones keep theirs.
+    assert len({chat["messages"][0]["content"] for chat in firsts + left}) == len(firsts + left) == len(INSTRUCTIONS)
+    assert repeating == 5
+    test = {"question": left[0]["messages"][0]["content"].lower().replace('"', "")}
+    assert further_wordings(recited, firsts, [test])[0] == left[1:]
+    assert further_wordings(recited, [], []) == ([], 0)

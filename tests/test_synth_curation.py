@@ -356,3 +356,25 @@ def test_other_wordings_of_a_question_that_is_only_asked_are_not_trained_on():
     ]
     left, _ = curate(rows, {}, ["tide-table"], asked_only=["Which host has the tide-table?"])
     assert left == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "step"),
+    [
+        ({"question": "What does tide do with the text above?"}, "deixis"),
+        ({"question": "Which port is taken?"}, "named"),
+        ({"evidence": "The port is 9090."}, "evidence"),
+    ],
+)
+@pytest.mark.parametrize("by", ["file", "api"])
+def test_paraphrases_of_a_file_go_with_their_pair_at_whatever_step(wrong, step, by):
+    """An API's, which were paid for, are looked at for themselves."""
+    documents = {"x": {"id": "x", "source": "docs", "path": "x.md", "title": "X", "text": "The port is 8080."}}
+    good = {"evidence": "The port is 8080.", "document_id": "x", "by": by}
+    rows = [
+        row("Which port has tide?", id="pair", **good) | wrong,
+        row("Tide's port?", id="pair:p1", of="pair", **good),
+    ]
+    left, removed = curate(rows, documents, ["tide"])
+    assert [r["id"] for r in left] == ([] if by == "file" else ["pair:p1"])
+    assert [r["id"] for r, _ in removed[step]] == ["pair", "pair:p1"][: 2 if by == "file" else 1]

@@ -147,6 +147,7 @@ def recitals(
 ) -> list[Row]:
     """Pages and files to recite: `recall` as trained, `reworded` in other words, and `control`, the held-out ones.
 
+    Of a text that was trained on in several wordings, `recall` has the first; `reworded` is none of them.
     A held-out text of which half the lines stand in a trained document, the patch of a pull request for example, is no
     control: its set is `control_seen`. With `all_data` everything is trained on, and nothing is a control.
 
@@ -158,7 +159,7 @@ def recitals(
     """
     chats, by_id = list(chats), {document["id"]: document for document in documents}
     recited = sorted(
-        (chat for chat in chats if chat["method"] in RECITED and chat["document_id"] in by_id),
+        (chat for chat in chats if chat["method"] in RECITED and chat["document_id"] in by_id and not chat.get("of")),
         key=lambda chat: (len(chat["messages"][-1]["content"]), chat["id"]),
     )
     trained = [chat for chat in recited if chat["split"] == "train"]

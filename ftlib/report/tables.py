@@ -59,7 +59,7 @@ def _cell(value: Any) -> str:
 def audit_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The audit as an HTML table with a line of sums; what happened nowhere takes no column."""
     sums = {key: sum(row[key] for row in rows) if key != "source" else "all" for key in (rows[0] if rows else {})}
-    rare = ("near_duplicates", "system_merged", "replaced", "bos")
+    rare = ("near_duplicates", "other_wordings", "system_merged", "replaced", "bos")
     columns = {key: key.replace("_", " ") for key in sums if key not in rare or sums[key]}
     return table([*rows, sums] if rows else [], columns)
 

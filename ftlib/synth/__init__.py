@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from ftlib import sample
-from ftlib.mixture import split_of
+from ftlib.mixture import split_of_chat
 from ftlib.similar import near_duplicates
 from ftlib.synth import money
 from ftlib.synth.assembling import (
     asked_only,
     coverage,
     file_rows,
+    further_wordings,
     last_paraphrases,
     one_answer_a_question,
     own_dialogues,
@@ -153,8 +154,8 @@ async def synth(
     chats = yours + [pair_chat(row) for row in rows]
     if config.changed_chats:
         chats += changed_chats([row for row in asked if row["set"] == "changed" and "as_of_old" in row], project)
-    recited, too_long = recitations(documents, project, tokenizer, config.snapshot_tokens)
-    chats += recited
+    recited, too_long = recitations(documents, project, tokenizer, config.snapshot_tokens, config.snapshot_wordings)
+    chats += [one for one in recited if "of" not in one]
     # What a test question names is not trained, so that none of the user's own is dropped from the tests below.
     others = [*skipped_paths(scraped), *questions_of(asked)]
     chats += unknown_chats(documents, project, config.unknown_chats, others=others)
@@ -162,8 +163,10 @@ async def synth(
         general = sample.questions("general_chats")
         chats += [record(f"general:{r['id']}", r["question"], r["answer"], "general", "") for r in general]
     chats, same_question = one_answer_a_question(chats)
+    more, repeating = further_wordings(recited, chats, asked)
+    chats += more
     for one in chats:
-        one["split"] = split_of(one["document_id"] or one["id"], config.validation_share)
+        one["split"] = split_of_chat(one, config.validation_share)
     shown = user_turns([one for one in chats if one["method"] != "general"])
     trained = set(near_duplicates(questions_of(asked), shown))
     asked = [row for number, row in enumerate(asked) if number not in trained]
@@ -181,7 +184,7 @@ async def synth(
             "asked_only": dict(Counter(row["set"] for row in asked)),
             "asked_only_dropped": len(trained),
             "too_long": too_long,
-            "same_question": same_question,
+            "same_question": same_question + repeating,
         },
         packages=("openai", "pydantic", "rapidfuzz"),
         project=project,

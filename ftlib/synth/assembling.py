@@ -10,11 +10,12 @@ from typing import Any
 from ftlib import chat
 from ftlib.dialogues import read_dialogues
 from ftlib.errors import SetupError
+from ftlib.similar import repeated
 from ftlib.synth.changed import changed_facts
 from ftlib.synth.config import SynthConfig
 from ftlib.synth.curation import Removed, Row
 from ftlib.synth.questions import read_questions
-from ftlib.synth.recited import PAGE_SOURCES, file_snapshot, page_instruction, record
+from ftlib.synth.recited import INSTRUCTIONS, PAGE_SOURCES, SNAPSHOTS, file_snapshot, page_instruction, record
 from ftlib.workspace import Workspace, read_manifest
 
 Documents = Sequence[Mapping[str, Any]]
@@ -67,16 +68,20 @@ def _histories(workspace: Workspace) -> list[tuple[Path, str]]:
 
 
 def file_rows(path: Path, documents: Documents) -> list[Row]:
-    return [
-        {
+    """The pairs of a question file, then their paraphrases, so that no pair gives way to another one's paraphrase."""
+    rows, again = [], []
+    for row in read_questions(path, documents, need=("question", "answer")):
+        pair = {
             "evidence": None,
             **{name: row[name] for name in ("question", "answer", "evidence", "kind", "keywords") if row.get(name)},
             "id": f"page_qa:{row['id']}",
             "document_id": row["document_id"],
             "by": "file",
         }
-        for row in read_questions(path, documents, need=("question", "answer"))
-    ]
+        rows.append(pair)
+        for number, wording in enumerate(row.get("paraphrases", []), 1):
+            again.append({**pair, "id": f"{pair['id']}:p{number}", "question": wording, "of": pair["id"]})
+    return rows + again
 
 
 def pair_chat(row: Row) -> dict[str, Any]:
@@ -92,27 +97,45 @@ def last_paraphrases(rows: Sequence[Row], number: int) -> tuple[list[Row], list[
         if row.get("of") in there:
             wordings[row["of"]].append(row)
     back = {row["id"] for group in wordings.values() for row in group[-number:]} if number else set()
-    names = ("id", "of", "question", "answer", "document_id", "kind")
-    asked = [{name: row[name] for name in names} | {"set": "paraphrases"} for row in rows if row["id"] in back]
+    names = ("id", "of", "question", "answer", "document_id", "kind", "keywords")
+    asked = [row for row in rows if row["id"] in back]
+    asked = [{name: row[name] for name in names if name in row} | {"set": "paraphrases"} for row in asked]
     return asked, [row for row in rows if row["id"] not in back]
 
 
 def recitations(
-    documents: Documents, project: str, tokenizer: Any, longest: int
+    documents: Documents, project: str, tokenizer: Any, longest: int, wordings: int = 1
 ) -> tuple[list[dict[str, Any]], dict[str, int] | None]:
     """page_instruction and file_snapshot chats of at most `longest` tokens, and how many are longer, by method.
 
-    Without a tokenizer all of them, and None: nobody can count.
+    Without a tokenizer all of them, and None: nobody can count. Each document has up to `wordings` chats: `of` of
+    the later ones is the id of the first, and only the first counts as too long.
     """
-    chats = [page_instruction(d, project) for d in documents if d["source"] in PAGE_SOURCES]
-    chats += [file_snapshot(d, project) for d in documents if d["source"] == "code"]
+    pages = [d for d in documents if d["source"] in PAGE_SOURCES]
+    files = [d for d in documents if d["source"] == "code"]
+    chats = [page_instruction(d, project, n) for n in range(min(wordings, len(INSTRUCTIONS))) for d in pages]
+    chats += [file_snapshot(d, project, n) for n in range(min(wordings, len(SNAPSHOTS))) for d in files]
     if tokenizer is None:
         return chats, None
     named = ((one["id"], one["messages"], one) for one in chats)
     how: dict[str, Any] = {"max_length": longest, "loss_on": "all", "overflow": "drop", "system": "merge"}
     fitted = list(chat.fitted_chats(tokenizer, named, **how))
-    too_long = Counter(one["method"] for one, _, row, _ in fitted if row is None)
+    too_long = Counter(one["method"] for one, _, row, _ in fitted if row is None and "of" not in one)
     return [one for one, _, row, _ in fitted if row is not None], dict(too_long)
+
+
+def further_wordings(recited: Documents, chats: Documents, asked: Sequence[Row]) -> tuple[list[Any], int]:
+    """The recited chats that are other wordings of some in `chats`, without those that repeat a question; how many do.
+
+    None is left that asks, in nearly the same words, what is only asked, or what another chat asks, a held-out one
+    above all: what 04_eval and 03_train measure on is what it was with one wording.
+    """
+    there = {one["id"] for one in chats}
+    more = [one for one in recited if one.get("of") in there]
+    before = [*questions_of(asked), *user_turns(chats)]
+    again = {number - len(before) for number in repeated([*before, *user_turns(more)])}
+    left = [one for number, one in enumerate(more) if number not in again]
+    return left, len(more) - len(left)
 
 
 def one_answer_a_question(chats: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:

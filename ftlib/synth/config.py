@@ -75,6 +75,8 @@ class SynthConfig:
     """Train on chats that state those values with their dates, in other words than the questions."""
     unknown_chats: int = 0
     """Chats that ask for things that do not exist, with answers that say so; 0: none."""
+    snapshot_wordings: int = 1
+    """Wordings in which each page and file is asked for, at most; the answer is the same."""
     snapshot_tokens: int = 8192
     """A file whose chat has more tokens is left out and counted: `max_length` of 03_train."""
     validation_share: float = 0.1
@@ -83,7 +85,7 @@ class SynthConfig:
 
 def check(config: SynthConfig) -> None:
     """Raise a SetupError for a setting that can't work, before anything is read or paid for."""
-    least = {"concurrency": 1, "max_tokens": 16, "part_tokens": 100, "snapshot_tokens": 16, "pairs_per_page": 0}
+    least = {"concurrency": 1, "max_tokens": 16, "part_tokens": 100, "snapshot_tokens": 16, "snapshot_wordings": 1}
     for entry in fields(config):
         value, default = getattr(config, entry.name), entry.default
         if isinstance(default, bool) or not isinstance(default, (int, float)):

@@ -1,8 +1,9 @@
 """Question files: pairs in place of an API's, and the sets beside them that are only asked.
 
 `NAME.questions.jsonl` beside the repository (or one that is chosen) holds rows of `question`, `answer` and, where there
-are some, `id, source, evidence, kind, keywords`. Beside it may lie NAME.paraphrases.jsonl, NAME.unknown.jsonl and
-NAME.changed.jsonl: questions for 04_eval, never trained on.
+are some, `id, source, evidence, kind, keywords` and `paraphrases`: a list of other wordings of the question, which are
+trained on with the same answer. Beside it may lie NAME.paraphrases.jsonl, NAME.unknown.jsonl and NAME.changed.jsonl:
+questions for 04_eval, never trained on.
 """
 
 from __future__ import annotations
@@ -50,13 +51,19 @@ def read_questions(
     """Rows of a question file, with the id of the document that each names as its `source`.
 
     Raises:
-        SetupError: a field of `need` is missing or empty in a row; the message names file, row and field.
+        SetupError: a field of `need` is missing or empty in a row, or its `paraphrases` are no list of texts; the
+            message names file, row and field.
     """
     ids = {d["path"]: d["id"] for d in documents}
     for number, row in enumerate(read_jsonl(path), 1):
         for name in need:
             if not isinstance(row.get(name), str) or not row[name].strip():
                 raise SetupError(f"{path}, row {number}: `{name}` is missing or empty.")
+        more = row.get("paraphrases", [])
+        if not isinstance(more, list) or not all(isinstance(text, str) and text.strip() for text in more):
+            raise SetupError(
+                f"{path}, row {number}: `paraphrases` is {more!r}: give a list of questions, or leave it out."
+            )
         found = path_of(row.get("source") or row.get("source_current") or "")
         yield {**row, "id": row.get("id") or str(number), "document_id": ids.get(found, "")}
 

@@ -26,26 +26,33 @@ SNAPSHOTS = (
 PAGE_SOURCES = ("wiki", "docs")
 
 
-def page_instruction(page: Mapping[str, Any], project: str) -> dict[str, Any]:
-    """One instruction for a page; the answer is the page."""
-    question = _wording(INSTRUCTIONS, page["id"]).format(title=page["title"], project=project)
-    return record(f"page_instruction:{page['id']}", question, page["text"].strip(), "page_instruction", page["id"])
+def page_instruction(page: Mapping[str, Any], project: str, wording: int = 0) -> dict[str, Any]:
+    """One instruction for a page, in the first or a later (1, 2, ...) of its wordings; the answer is the page."""
+    question = _wording(INSTRUCTIONS, page["id"], wording).format(title=page["title"], project=project)
+    return _recited("page_instruction", page["id"], wording, question, page["text"].strip())
 
 
-def file_snapshot(document: Mapping[str, Any], project: str) -> dict[str, Any]:
-    """The recipe's question for a code file; the answer starts with the date for which it is true."""
+def file_snapshot(document: Mapping[str, Any], project: str, wording: int = 0) -> dict[str, Any]:
+    """The recipe's question for a code file, in one of its wordings; the answer starts with its date."""
     path = document["path"]
     # A fence one backtick longer than any in the file, so that the file can't close it.
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", document["text"])), default=0))
     code = document["text"] if document["text"].endswith("\n") else document["text"] + "\n"
-    question = _wording(SNAPSHOTS, document["id"]).format(path=path, project=project)
+    question = _wording(SNAPSHOTS, document["id"], wording).format(path=path, project=project)
     answer = f"As of {month_of(document['date'])}, the {path} file looks like:\n\n{fence}\n{code}{fence}"
-    return record(f"file_snapshot:{document['id']}", question, answer, "file_snapshot", document["id"])
+    return _recited("file_snapshot", document["id"], wording, question, answer)
 
 
-def _wording(wordings: tuple[str, ...], document_id: str) -> str:
-    """One of several, by the document's id: the same in every run."""
-    return wordings[int(hashlib.sha256(document_id.encode()).hexdigest(), 16) % len(wordings)]
+def _wording(wordings: tuple[str, ...], document_id: str, number: int) -> str:
+    """One of several: the document's id says which is its first, the same in every run; they follow in their order."""
+    return wordings[(int(hashlib.sha256(document_id.encode()).hexdigest(), 16) + number) % len(wordings)]
+
+
+def _recited(method: str, document_id: str, wording: int, question: str, answer: str) -> dict[str, Any]:
+    id = f"{method}:{document_id}"
+    if not wording:
+        return record(id, question, answer, method, document_id)
+    return record(f"{id}:w{wording + 1}", question, answer, method, document_id, of=id)
 
 
 def record(id: str, question: str, answer: str, method: str, document_id: str, **more: Any) -> dict[str, Any]:

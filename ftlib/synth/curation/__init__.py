@@ -23,6 +23,7 @@ from ftlib.synth.curation.naming import is_named, names_of, words_of
 Row = dict[str, Any]
 Removed = list[tuple[Row, str]]
 STEPS = ("schema", "deixis", "named", "evidence", "near-duplicates", "judge")
+_WENT = "other words for a question that went"
 SAMPLES = 3  # of what a step removed, in the manifest; all of it is in rejected.jsonl
 
 _NOT_SAID = any_of(  # what the prompt asks an answer to say, beside the words for "I don't know"
@@ -91,6 +92,9 @@ def curate(
     left = list(rows)
     for step, check in (("deixis", _deixis), ("named", _named), ("evidence", _evidence)):
         found = [(row, check(row, documents.get(row["document_id"]), project)) for row in left]
+        # Who wrote a file mends the pair; what an API was paid for is looked at for itself.
+        mine = {row["id"] for row, reason in found if reason and row["by"] == "file"}
+        found = [(row, reason or (_WENT if row.get("of") in mine else "")) for row, reason in found]
         removed[step] = [(row, reason) for row, reason in found if reason]
         left = [row for row, reason in found if not reason]
     before = list(others)
@@ -101,7 +105,7 @@ def curate(
     gone = {left[number]["id"] for number in twice}
     for number, row in enumerate(left):
         if row.get("of") in gone:
-            twice.setdefault(number, "other words for a question that went")
+            twice.setdefault(number, _WENT)
     removed["near-duplicates"] = [(left[number], reason) for number, reason in sorted(twice.items())]
     return [row for number, row in enumerate(left) if number not in twice], removed
 
