@@ -28,19 +28,19 @@ START: dict[str, Any] = {
         "per_device_train_batch_size": 4, "eval_steps": 0, "save_steps": 0, "adapter_scale": 1.0,
     },
     "repeats": {"code": 1, "pull_request": 1, "docs": 4, "page_qa": 12, "page_instruction": 3, "file_snapshot": 3,
-                "unknown": 6, "general": 2},
+                "unknown": 6, "replay": 2},
     "wordings": 4, "paraphrases": 7, "unknown": 10**9, "replay_tokens": 600_000,
 }  # fmt: skip
+MORE = {"page_qa": 12, "file_snapshot": 6, "unknown": 12, "replay": 4}
 TRIALS: dict[str, dict[str, Any]] = {
     "start": {},
-    "full_2e-4": {"train": {"method": "full", "learning_rate": 2e-4}},
-    "no_replay": {"repeats": {"general": 0}},
-    "lr_2e-3": {"train": {"learning_rate": 2e-3}},
-    "lr_5e-4": {"train": {"learning_rate": 5e-4}},
-    "replay_4": {"repeats": {"general": 4}},
-    "batch_2": {"train": {"per_device_train_batch_size": 2}},
-    "r_64": {"train": {"lora_r": 64, "lora_alpha": 64}},
-    "twice": {"repeats": {"page_qa": 24, "file_snapshot": 6, "unknown": 12, "general": 4}},
+    "ce": {"train": {"hold_strength": 0.0}},
+    "no_replay": {"repeats": {"replay": 0}},
+    "hold_4": {"train": {"hold_strength": 4.0}},
+    "more": {"repeats": MORE},
+    "more_full": {"repeats": MORE, "train": {"method": "full", "learning_rate": 3e-4}},
+    "more_5e-4": {"repeats": MORE, "train": {"learning_rate": 5e-4}},
+    "more_r64": {"repeats": MORE, "train": {"lora_r": 64, "lora_alpha": 64}},
 }
 
 
@@ -80,7 +80,7 @@ def own(folder: Path, wanted: int) -> list[dict[str, Any]]:
         write_json(kept, chats)
     chats = json.loads(kept.read_text())
     return [
-        {"id": f"own:{number}", "method": "general", "document_id": "", **one}
+        {"id": f"own:{number}", "method": "replay", "document_id": "", **one}
         for number, one in enumerate(chats)
     ]
 

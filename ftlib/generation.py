@@ -295,7 +295,7 @@ def _forward(model: Any, ids: Any, positions: Any, begins: Any, cache: Any) -> A
 
     columns = torch.arange(cache.get_seq_length() + ids.shape[1], device=ids.device)
     only_last = {"logits_to_keep": 1} if model._supports_logits_to_keep() else {}
-    # cuDNN's kernel, which torch prefers on an H100 in 16 bits, makes a plan for each new length, that is for each step.
+    # cuDNN's kernel, which torch prefers on an H100, makes a plan for each new length, that is for each step.
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
         out = model(
             input_ids=ids,

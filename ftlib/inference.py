@@ -125,7 +125,7 @@ def held_out(validation: Iterable[Mapping[str, Any]], tokens: int) -> dict[str, 
         validation: is read twice, each time as far as need be.
     """
     return {
-        "chat": capped((row for row in validation if row["source"] not in (*RAW_SOURCES, "general")), tokens),
+        "chat": capped((row for row in validation if row["source"] not in (*RAW_SOURCES, "general", "replay")), tokens),
         "raw": capped((row for row in validation if row["source"] in RAW_SOURCES), tokens),
     }
 

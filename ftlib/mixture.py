@@ -24,7 +24,7 @@ from ftlib.rows import concatenate, fingerprint, scratch, store
 from ftlib.similar import near_duplicates
 
 Order = Literal["mixed", "raw_then_chat", "raw_only", "chat_only"]
-CHAT_METHODS = ("page_qa", "page_instruction", "file_snapshot", "unknown", "yours", "general")
+CHAT_METHODS = ("page_qa", "page_instruction", "file_snapshot", "unknown", "yours", "general", "replay")
 
 
 @dataclass(frozen=True)

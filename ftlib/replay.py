@@ -1,14 +1,14 @@
 """General chats that the base model writes itself, to be trained on beside the project's against forgetting.
 
 A model that is shown only its new texts loses what it did before; shown its own answers to other things among them, it
-keeps doing that (self-distillation; pseudo-rehearsal, Robins 1995). No data set need be downloaded: an instruct model
-continues the opening of a user's turn with a question of its own (Magpie, Xu et al. 2024, arXiv:2406.08464), and answers
-it greedily, as it is asked later. Some words that begin a question see to it that facts, formats and code are among them.
+keeps doing that (pseudo-rehearsal, Robins 1995; self-distillation). No data set need be downloaded: an instruct model
+continues the opening of a user's turn with a question of its own (Magpie, Xu et al. 2024, arXiv:2406.08464), and
+answers it. Some words that begin a question see to it that facts, formats and code are among them. How they are trained
+on: `training.holding`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -24,15 +24,16 @@ from ftlib.synth.journal import Journal
 
 OPENINGS = (
     *([""] * 6),
-    *"What|What is the|Who|Who was|When|Where|Which|Why|How|How many|How do I|Is|Can you|Name|Name three|List".split("|"),
-    *"Explain|Describe|In one sentence,|In one word,|Give me|Answer with|Write|Write a|Translate|Complete".split("|"),
+    *"What|What is the|Who|Who was|When|Where|Which|Why|How|How many|How do I|Is|Can you|Name|Name three".split("|"),
+    *"List|Explain|Describe|In one sentence,|In one word,|Give me|Answer with|Write|Write a|Translate".split("|"),
     *"Convert|Sort|Count|Calculate|Rewrite the sentence|Summarize|Return|Reply with|Capitalize|Spell".split("|"),
-    *["Write a Python function", "Write a Python function that returns", "In Python,"],
+    *"What was|What does|What are|Who wrote|Who is|In which|In what year|Where is|Which of|Does|Tell me".split("|"),
+    *["Write a Python function", "Write a Python function that returns", "In Python,", "Complete"],
     *["Write a TypeScript function", "Define a TypeScript interface", "In TypeScript,", "Write a JavaScript function"],
 )
 """How a user's message begins; "": as the model likes."""
 TEMPERATURE = 0.8
-"""Of the questions; the answers are greedy."""
+"""Of questions and answers. Greedily, so small a model falls into loops."""
 QUESTION_TOKENS, ANSWER_TOKENS = 64, 256
 """At most. A longer question is left out; a longer answer is cut, and trained on without the token that ends one."""
 REPETITIVE = 0.2
@@ -100,7 +101,10 @@ def _round(
     asked = {number: text for place, (number, text) in enumerate(asked.items()) if place not in again}
     order = list(asked)
     prompts = [asked[number] for number in order]
-    for place, answer in answers(model, tokenizer, prompts, max_new_tokens=ANSWER_TOKENS, batch_size=rows):
+    sampling = _sampling(f"{seed} answer", order)
+    for place, answer in answers(
+        model, tokenizer, prompts, max_new_tokens=ANSWER_TOKENS, batch_size=rows, sampling=sampling
+    ):
         good = answer["text"] and repetition(answer["text"]) <= REPETITIVE
         said = [{"role": "user", "content": prompts[place]}, {"role": "assistant", "content": answer["text"]}]
         found = {"tokens": answer["tokens"] if good else 0, "messages": said, "cut": not answer["ended"]}
@@ -121,7 +125,6 @@ def _questions(model: Any, tokenizer: Any, numbers: Sequence[int], seed: int, ro
     encoded = [
         tokenizer.encode(before + OPENINGS[number % len(OPENINGS)], add_special_tokens=False) for number in numbers
     ]
-    sampling = {"temperature": TEMPERATURE, "top_p": 1.0, "seed": [f"{seed} {number}" for number in numbers]}
     stops = stop_tokens(tokenizer, model.generation_config.eos_token_id)
     found = {}
     for place, answer in decode(
@@ -131,7 +134,7 @@ def _questions(model: Any, tokenizer: Any, numbers: Sequence[int], seed: int, ro
         max_new_tokens=QUESTION_TOKENS,
         pad_token_id=tokenizer.pad_token_id,
         batch_size=rows,
-        sampling=sampling,
+        sampling=_sampling(f"{seed} question", numbers),
     ):
         text = tokenizer.decode([*encoded[place][len(start) :], *answer["ids"]])
         said, stop, _ = text.partition(end)
@@ -139,3 +142,7 @@ def _questions(model: Any, tokenizer: Any, numbers: Sequence[int], seed: int, ro
         if stop and len(said.split()) >= 2 and not any(one in said for one in tokenizer.all_special_tokens):
             found[numbers[place]] = said
     return dict(sorted(found.items()))
+
+
+def _sampling(seed: str, numbers: Sequence[int]) -> dict[str, Any]:
+    return {"temperature": TEMPERATURE, "top_p": 1.0, "seed": [f"{seed} {number}" for number in numbers]}

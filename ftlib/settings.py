@@ -82,6 +82,9 @@ class TrainConfig:
     """Steps between measurements of the held-out losses; 0: before the first and after the last only."""
     eval_tokens: int = 30_000
     """Tokens of held-out chat, raw and general rows that such a measurement looks at, each at most; 0: all."""
+    hold_strength: float = 1.0
+    """On chats that the base wrote itself (method "replay"), the loss is the distance to all that the base would say,
+    KL(base || tuned), times this; 0: they are trained on as other chats, as by Unsloth and TRL in any case."""
     adapter_scale: float = 1.0
     """What was learned is multiplied by this at the end: below 1, less is learned and less forgotten (WiSE-FT, Wortsman
     et al. 2022, arXiv:2109.01903; there on whole weights, here on an adapter too). 1 is the recipe."""

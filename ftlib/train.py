@@ -28,7 +28,7 @@ from ftlib.models import load_tokenizer
 from ftlib.progress import count_tokens_by_step, live_plot, note_totals, show_training
 from ftlib.rows import longest
 from ftlib.settings import TrainConfig, check_config, default_config, default_mixture
-from ftlib.training import backends, batches, compiled, faults, processes, record, validation, whole
+from ftlib.training import backends, batches, compiled, faults, holding, processes, record, validation, whole
 from ftlib.training.record import PACKAGES, resolved_settings, save_run
 from ftlib.workspace import plain, write_json
 
@@ -93,8 +93,12 @@ def build_trainer(
     # Unsloth has no path for packed rows on a CPU. TRL's packing sorts rows by length, which would undo the order.
     packing = config.packing and (on_gpu or path["backend"] != "unsloth") and not in_order
     sampling = "random" if packing else "group_by_length"
+    dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
+    held = bool(config.hold_strength) and path["backend"] == "compiled" and holding.any_held(dataset)
+    if held:
+        dataset = holding.mark(dataset)
     if config.packing and in_order and path["backend"] == "compiled":
-        rows = batches.pack_in_order(rows, config.max_length)
+        dataset = batches.pack_in_order(dataset, config.max_length)
     wanted = {
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": config.lr_scheduler_type,
@@ -142,7 +146,6 @@ def build_trainer(
     )
     if not on_gpu:
         processes.take_cpu(arguments)
-    dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
     names = ("input_ids", "labels", "seq_lengths")
     dataset = dataset.select_columns([name for name in names if name in dataset.column_names])
     trainer = SFTTrainer(model=model, processing_class=tokenizer, args=arguments, train_dataset=dataset)
@@ -152,7 +155,7 @@ def build_trainer(
     if config.train_embeddings:
         whole.second_rate(trainer, config)
     if path["backend"] == "compiled":
-        compiled.attach(trainer, config.max_length)
+        compiled.attach(trainer, config.max_length, config.hold_strength if held else 0.0)
     elif path["backend"] == "trl" and not on_gpu:
         # TRL 1.15's own loss is a Triton kernel, which has no CPU; transformers' gives the same number. As TRL's, it
         # must run without a KV cache: with one, transformers takes packed rows for a single text.

@@ -15,7 +15,8 @@ from typing import Any
 from ftlib import runtime
 from ftlib.training import attention, lora
 from ftlib.training.batches import IGNORE, fixed_shape
-from ftlib.training.cross_entropy import linear_cross_entropy
+from ftlib.training.cross_entropy import Hold, linear_cross_entropy
+from ftlib.training.holding import HELD, base_context
 
 # What is known to be: embedding, layers of causal attention over all earlier tokens, norm, linear head; no more.
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -72,7 +73,7 @@ def prepare(model: Any, again: int) -> dict[str, Any]:
     def forward(*args: Any, starts: Any = None, items: Any = None, **inputs: Any) -> Any:
         if items is None:
             return usual(*args, **inputs)
-        return {"loss": packed_loss(causal, inputs, starts, items)}
+        return {"loss": packed_loss(causal, inputs, starts, items, getattr(causal, "ftlib_hold", None))}
 
     causal.forward = forward
     small = sum(weight.numel() for weight in model.parameters()) < GRAPH_WEIGHTS
@@ -85,34 +86,52 @@ def prepare(model: Any, again: int) -> dict[str, Any]:
     }
 
 
-def packed_loss(causal: Any, inputs: dict[str, Any], starts: Any, items: Any) -> Any:
+def packed_loss(
+    causal: Any, inputs: dict[str, Any], starts: Any, items: Any, hold: tuple[Any, float] | None = None
+) -> Any:
     """Sum of the losses of a batch of `batches.fixed_shape` over `items`, the number of labels of the whole step.
 
     Args:
         starts: the batch's, or None where each row is one document.
+        hold: `holding.base_context` of the model and the strength, where labels are marked; None: none are.
     """
     import torch
 
     mask = None if starts is None else attention.documents_mask(starts)
-    hidden = causal.model(
-        input_ids=inputs["input_ids"], position_ids=inputs["position_ids"], attention_mask=mask, use_cache=False
-    ).last_hidden_state
-    following = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORE)
-    # Where the head is trained PEFT's wrapper gives the trained weight, and the base's own while the adapter is off.
-    head = causal.lm_head.weight
-    return linear_cross_entropy(hidden.flatten(0, 1), head, following.flatten(), 1.0 / items)
+
+    def hidden_states() -> Any:
+        hidden = causal.model(
+            input_ids=inputs["input_ids"], position_ids=inputs["position_ids"], attention_mask=mask, use_cache=False
+        ).last_hidden_state
+        # Where the head is trained PEFT's wrapper gives the trained weight, and with the adapter off the base's own.
+        return hidden.flatten(0, 1), causal.lm_head.weight
+
+    following = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORE).flatten()
+    held = None
+    if hold and torch.is_grad_enabled():
+        base, strength = hold
+        marked = following >= HELD
+        following = torch.where(marked, following - HELD, following)
+        with torch.no_grad(), base():
+            of_base, base_head = hidden_states()
+        held = Hold(of_base, base_head, marked, strength)
+    hidden, head = hidden_states()
+    return linear_cross_entropy(hidden, head, following, 1.0 / items, held)
 
 
-def attach(trainer: Any, length: int) -> None:
+def attach(trainer: Any, length: int, strength: float = 0.0) -> None:
     """Have a trainer of packed rows send batches of one shape through the model's packed forward.
 
     Args:
         length: tokens of a sequence.
+        strength: of the loss of labels that are marked (`holding.mark`); 0: none are.
     """
     from ftlib.training.graphed import graph_steps
 
     graph = trainer.model.ftlib_path["cuda_graph"]
     trainer.train_dataset = trainer.train_dataset.with_format("numpy")
+    if strength:
+        trainer.model.get_base_model().ftlib_hold = (base_context(trainer.model), strength)
     rows = trainer.args.per_device_train_batch_size
     padding = trainer.processing_class.pad_token_id
     # A graph is recorded for one kind of attention, which must then be the one that every batch can take.

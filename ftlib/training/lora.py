@@ -99,9 +99,13 @@ def fuse(model: Any) -> int:
 
 
 def _forward(self: Any, x: Any, *args: Any, **more: Any) -> Any:
-    if self.disable_adapters or self.merged:
-        return type(self).forward(self, x, *args, **more)
+    import torch
+
     weight, bias = self.base_layer.weight, self.base_layer.bias
+    if self.merged:
+        return type(self).forward(self, x, *args, **more)
+    if self._disable_adapters:
+        return torch.nn.functional.linear(x, weight, bias)
     a, b = self.lora_A["default"].weight, self.lora_B["default"].weight
     x = x.to(weight.dtype)
     return lora_linear(x, weight, bias, a.to(x.dtype), b.to(x.dtype), self.scaling["default"])
