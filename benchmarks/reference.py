@@ -1,0 +1,238 @@
+"""The reference run: the recipe on the case study, over seeds, by the functions that the notebooks call.
+
+    python benchmarks/reference.py prepare --repository manage-frontend.git --data FOLDER --workspace W   # no GPU
+    python benchmarks/reference.py run --workspace W --arm ours --seeds 0,1,2 --out results.json
+
+`prepare` needs the repository and the question sets, `run` the workspace alone and no network. Each seed is a process,
+which trains (as 03_train), evaluates (as 04_eval) and is not done again; of answers, those that are there are kept.
+`--try`: two steps and few questions, in minutes on a CPU. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from recipe import bare, rows_of
+from reference_data import MAX_LENGTH, prepare
+from reference_summary import record, summary
+from train import circumstances, environment
+
+from ftlib import mixture, replay, runtime, settings
+from ftlib.evaluate import EvalConfig, default_eval, evaluate
+from ftlib.inference import load_arms
+from ftlib.report import write_report
+from ftlib.report.numbers import finite
+from ftlib.settings import TrainConfig
+from ftlib.synth import questions_path
+from ftlib.train import PACKAGES, build_trainer, load_model, save_run, train
+from ftlib.training import faults, planner
+from ftlib.training.record import write_card
+from ftlib.workspace import (
+    Workspace,
+    is_done,
+    open_workspace,
+    plain,
+    read_json,
+    read_jsonl,
+    read_manifest,
+    require,
+    require_run,
+    write_json,
+    write_jsonl,
+    write_manifest,
+)
+
+COMMON = {"max_length": MAX_LENGTH, "adapter_scale": 1.0, "eval_steps": 0, "save_steps": 0}
+PLAIN = {"wordings": 1, "paraphrases": 0, "unknown": 0}  # of the chats: each is asked for in one way
+# `train` and `mixture`: what differs from the library's defaults for the demo model on a GPU; `chats`: which of them.
+ARMS: dict[str, dict[str, Any]] = {
+    "ours": {
+        "train": {**COMMON, "lora_r": 256, "lora_alpha": 256, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
+        "mixture": {
+            "repeats": {"docs": 4, "page_qa": 12, "page_instruction": 3, "file_snapshot": 6, "unknown": 12,
+                        "replay": 4},
+            "replay_tokens": 600_000,
+        },
+        "chats": {"wordings": 4, "paraphrases": 8, "unknown": 10**9},
+    },
+    "naive": {
+        "train": {**COMMON, "lora_r": 256, "lora_alpha": 256, "learning_rate": 3e-4, "num_train_epochs": 4.5,
+                  "per_device_train_batch_size": 4},
+        "mixture": {"loss_on": "all", "repeats": {"page_qa": 3, "general": 0}, "replay_tokens": 0},
+        "chats": PLAIN,
+    },
+    "article": {
+        "train": {**COMMON, "lora_r": 512, "lora_alpha": 512, "learning_rate": 2e-5, "num_train_epochs": 1,
+                  "lr_scheduler_type": "cosine", "warmup_steps": 0, "per_device_train_batch_size": 1},
+        "mixture": {"loss_on": "all", "repeats": {"general": 0}, "replay_tokens": 0},
+        "chats": PLAIN,
+    },
+}  # fmt: skip
+ALL = 10_000
+ASKED = {"questions_limit": 0, "recall_items": ALL, "recall_tokens": 512, "baseline_items": ALL, "batch_size": 512}
+# What a further seed tells little more about.
+FURTHER = {"baseline_items": 20, "sampled_items": 0, "noise_items": 0, "dial": ()}
+GOALS = {"general_delta": 100 * EvalConfig.forgetting_budget}
+
+TRY_TRAIN = {"lora_r": 8, "lora_alpha": 8, "max_length": 256, "precision": "fp32", "max_steps": 2, "backend": "trl",
+             "per_device_train_batch_size": 1}  # fmt: skip
+TRY_REPLAY_TOKENS = 100
+TRY_ASKED = {
+    "questions_limit": 5, "general_limit": 8, "recall_items": 6, "recall_tokens": 80, "canaries": 2,
+    "baseline_items": 1, "max_new_tokens": 12, "general_tokens": 12, "sampled_items": 2, "noise_items": 3,
+    "dial_items": 2, "batch_size": 8, "loss_tokens": 100,
+}  # fmt: skip
+
+
+def chosen(arm: str, seed: int, short: bool) -> tuple[TrainConfig, mixture.MixtureConfig, int]:
+    """The settings as 03_train takes them, and the tokens of replay."""
+    machine = runtime.accelerator()
+    wanted = {**ARMS[arm]["train"], **(TRY_TRAIN if short else {}), "seed": seed}
+    config = settings.changed(settings.default_config("demo", machine), wanted)
+    config = settings.changed(planner.fit(config, machine).config, wanted)
+    mixed = {**ARMS[arm]["mixture"], "seed": seed}
+    tokens = TRY_REPLAY_TOKENS if short and mixed["replay_tokens"] else mixed["replay_tokens"]
+    mixed["replay_tokens"] = tokens
+    if "replay_tokens" not in {entry.name for entry in fields(mixture.MixtureConfig)}:
+        del mixed["replay_tokens"]
+    return config, settings.changed(settings.default_mixture(config), mixed), tokens
+
+
+def replayed(space: Workspace, config: TrainConfig, tokens: int) -> list[dict[str, Any]]:
+    """The base's own chats; made once for all seeds."""
+    if not tokens:
+        return []
+    if records := getattr(replay, "records", None):
+        return list(records(space, config, tokens))
+    base, tokenizer = bare(config.model)
+    chats = replay.own_chats(base, tokenizer, tokens, space.root / "replay.jsonl")
+    del base
+    faults.free_memory()
+    rows = [{"id": f"own:{n}", "method": "replay", "document_id": "", **one} for n, one in enumerate(chats)]
+    return [{**row, "split": mixture.split_of_chat(row)} for row in rows]
+
+
+def trained(space: Workspace, name: str, arm: str, seed: int, short: bool) -> None:
+    """03_train, with the chats of the arm."""
+    config, mixing, tokens = chosen(arm, seed, short)
+    folder, which = space.run(name), {**ARMS[arm]["chats"], "replay_tokens": tokens}
+    plan = {"train": asdict(config), "mixture": asdict(mixing), "chats": which}
+    inputs = {"documents": space.documents, "chats": space.chats}
+    if is_done(folder, settings=plan, inputs=inputs):
+        return
+    clock = [time.perf_counter()]
+    own = replayed(space, config, tokens)
+    clock.append(time.perf_counter())
+    model, tokenizer = load_model(config)
+    chats = chain(rows_of(space.root, ARMS[arm]["chats"]), own)
+    mix = mixture.build_mixture(read_jsonl(space.documents), chats, tokenizer, mixing)
+    trainer = build_trainer(model, tokenizer, mix.train, config, folder, mixing.order)
+    data = {"mixture": mixing, "inputs": space.hashes(inputs), "chats": which}
+    result = train(trainer, config, folder, data=data, mixture=mix)
+    save_run(folder, trainer, config, mix, result)
+    clock.append(time.perf_counter())
+    counts = {"train_rows": len(mix.train), "validation_rows": len(mix.validation), **result}
+    seconds = {part: round(b - a, 1) for part, a, b in zip(("replay", "training"), clock, clock[1:], strict=False)}
+    write_manifest(
+        folder, stage="03_train", settings=plan, inputs=inputs, counts=counts, packages=PACKAGES, seconds=seconds
+    )
+    print(f"{name}: trained in {seconds['training']:.0f} s, replay {seconds['replay']:.0f} s", flush=True)
+
+
+def evaluated(space: Workspace, name: str, seed: int, short: bool) -> None:
+    """04_eval; the report of seed 0 where matplotlib is installed."""
+    run, folder = require_run(space, name), space.eval(name)
+    asked = {**ASKED, **(TRY_ASKED if short else {}), **(FURTHER if seed else {})}
+    config = settings.changed(default_eval(runtime.accelerator()), asked)
+    inputs = {
+        "documents": space.documents,
+        "chats": space.chats,
+        "questions": questions_path(space),
+        "run": space.run(name) / "manifest.json",
+    }
+    if not is_done(folder, settings=asdict(config), inputs=inputs):
+        (folder / "report.html").unlink(missing_ok=True)
+        model, tokenizer, _ = load_arms(space.run(name))
+        mixing = settings.changed(mixture.MixtureConfig(**run["settings"]["mixture"]), {"general": ""})
+        chats = rows_of(space.root, run["settings"]["chats"])
+        rows = mixture.build_mixture(read_jsonl(space.documents), chats, tokenizer, mixing)
+        samples, results = asyncio.run(evaluate(model, tokenizer, space, name, rows.validation, config))
+        write_jsonl(folder / "samples.jsonl", (finite(plain(row)) for row in samples))
+        write_json(folder / "results.json", finite(plain(results)))
+        write_card(space.run(name), results)
+        unjudged = sum(found["unjudged"] for found in results["sets"].values())
+        counts = {"samples": len(samples), "seconds": results["seconds"], "unjudged": unjudged}
+        kept = {"settings": asdict(config), "inputs": inputs, "counts": counts}
+        write_manifest(folder, stage="04_eval", packages=("torch", "peft"), **kept)
+        print(f"{name}: evaluated in {results['seconds']:.0f} s: {results['verdict']['line']}", flush=True)
+    if seed == 0 and not (folder / "report.html").is_file() and find_spec("matplotlib"):
+        samples, results = answered(space, name)
+        project, its = (read_manifest(space.chats) or {})["project"], run["settings"]["train"]
+        about = {"project": project, "run": name, "model": its["model"], "rank": its["lora_r"]}
+        about |= {"steps": run["counts"]["steps"], "machine": results["machine"]["name"]}
+        print("The whole report:", write_report(folder, samples, results, about))
+
+
+def answered(space: Workspace, name: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """samples and results, as they lie in the run's evals."""
+    return list(read_jsonl(space.eval(name) / "samples.jsonl")), read_json(space.eval(name) / "results.json")
+
+
+def run(space: Workspace, arm: str, seeds: list[int], short: bool, goals: Mapping[str, float]) -> dict[str, Any]:
+    """Each seed in a process of its own, as a notebook's, then what they say together."""
+    require(space, "documents", "chats")
+    records, asked = [], []
+    for seed in seeds:
+        name = f"{arm}-seed{seed}"
+        command = [sys.executable, __file__, "seed", "--workspace", str(space.root), "--arm", arm, "--seeds", str(seed)]
+        subprocess.run([*command, *(["--try"] if short else [])], check=True, env=environment())
+        samples, results = answered(space, name)
+        records.append(record(seed, require_run(space, name), samples, results))
+        asked.append(samples)
+    told = f"python benchmarks/reference.py run --arm {arm} --seeds {','.join(map(str, seeds))}" + " --try" * short
+    return {"arm": arm, **summary(records, asked, goals), **circumstances(), "command": told}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("prepare", "run", "seed"), help="seed: one of them, in this process")
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--repository", type=Path, help="the case study's, bare")
+    parser.add_argument("--data", type=Path, help="with qa_train.jsonl, qa_paraphrase.jsonl and qa_unknown.jsonl")
+    parser.add_argument("--arm", choices=tuple(ARMS), default="ours")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--goals", default="{}", help="JSON, beside GOALS")
+    parser.add_argument("--try", dest="short", action="store_true", help="two steps, few questions")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    if options.what == "prepare":
+        print(json.dumps(prepare(options.repository, options.data, options.workspace)))
+    elif options.what == "seed":
+        space = open_workspace(options.workspace)
+        for seed in seeds:
+            name = f"{options.arm}-seed{seed}"
+            trained(space, name, options.arm, seed, options.short)
+            faults.free_memory()
+            evaluated(space, name, seed, options.short)
+    else:
+        goals = {**GOALS, **json.loads(options.goals)}
+        found = run(open_workspace(options.workspace), options.arm, seeds, options.short, goals)
+        if options.out:
+            write_json(options.out, found)
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
