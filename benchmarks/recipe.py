@@ -18,9 +18,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftlib import general_items, generation, inference, metrics, mixture, models, replay, runtime, settings, tokens, train
+from ftlib import (
+    general_items,
+    generation,
+    inference,
+    metrics,
+    mixture,
+    models,
+    replay,
+    runtime,
+    settings,
+    tokens,
+    train,
+)
 from ftlib.evaluation.leaks import leaks, style_of
-from ftlib.workspace import plain, read_jsonl, write_json, write_manifest
+from ftlib.workspace import Workspace, plain, read_jsonl, write_json, write_manifest
 
 START: dict[str, Any] = {
     "train": {
@@ -69,37 +81,17 @@ def rows_of(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     return kept
 
 
-def own(folder: Path, wanted: int) -> list[dict[str, Any]]:
-    """The base's own chats as records; made once for all trials."""
-    if not wanted:
-        return []
-    kept = folder / f"own-{wanted}.json"
-    if not kept.is_file():
-        base, tokenizer = bare("demo")
-        chats = replay.own_chats(base, tokenizer, wanted, folder / "replay.jsonl")
-        write_json(kept, chats)
-    chats = json.loads(kept.read_text())
-    return [
-        {"id": f"own:{number}", "method": "replay", "document_id": "", **one}
-        for number, one in enumerate(chats)
-    ]
-
-
-def bare(name: str) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    on_gpu = torch.cuda.is_available()
-    base = AutoModelForCausalLM.from_pretrained(
-        models.model_path(name), dtype=torch.bfloat16 if on_gpu else torch.float32, device_map="cuda" if on_gpu else None
-    )
-    return base.eval(), models.load_tokenizer(name)
+def own(folder: Path, config: settings.TrainConfig, wanted: int) -> list[dict[str, Any]]:
+    """The base's own chats; made once for all trials."""
+    return replay.records(Workspace(folder), config, wanted)
 
 
 def asked(folder: Path, tokenizer: Any) -> list[dict[str, Any]]:
     """Everything that a trial is asked, as rows of set, question, reference, keywords and limit."""
     rows = []
-    numbers = [one["id"].rsplit(":p", 1)[-1] for one in read_jsonl(folder / "chats.jsonl") if one["method"] == "page_qa"]
+    numbers = [
+        one["id"].rsplit(":p", 1)[-1] for one in read_jsonl(folder / "chats.jsonl") if one["method"] == "page_qa"
+    ]
     last = max((int(number) for number in numbers if number.isdigit()), default=0)
     for one in read_jsonl(folder / "chats.jsonl"):
         question, answer = (message["content"] for message in one["messages"])
@@ -145,10 +137,11 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
     wanted = trial_settings(name, more)
     machine = runtime.accelerator()
     clock = [time.perf_counter()]
-    chats = rows_of(folder, wanted) + own(folder, wanted["replay_tokens"])
     config = settings.changed(settings.default_config("demo", machine), {**wanted["train"], "seed": seed})
+    chats = rows_of(folder, wanted)
     for one in chats:
-        one["split"] = mixture.split_of(one["document_id"] or one["id"])
+        one["split"] = mixture.split_of_chat(one)
+    chats += own(folder, config, wanted["replay_tokens"])
     mixing = replace(
         mixture.MixtureConfig(), max_length=config.max_length, loss_on="assistant", repeats=wanted["repeats"], seed=seed
     )
@@ -184,13 +177,18 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
         for row, answer in zip(rows, found, strict=True):
             kept = {name: row[name] for name in ("id", "set", "question", "reference")}
             file.write(json.dumps({**kept, "base": base_answers.get(row["id"], {}).get("text"), **answer}) + "\n")
+    measured = ("seconds", "steps", "tokens", "tokens_per_second", "before", "after")
+    parts = zip(("data", "train", "answers"), clock, clock[1:], strict=False)
     return {
-        "trial": name, "seed": seed, "settings": wanted,
-        "tuned": score(rows, found, style), "base": score(mine, [base_answers[row["id"]] for row in mine], style),
+        "trial": name,
+        "seed": seed,
+        "settings": wanted,
+        "tuned": score(rows, found, style),
+        "base": score(mine, [base_answers[row["id"]] for row in mine], style),
         "audit": {row["source"]: row.get("tokens") for row in mix.audit},
-        "train": {key: result.get(key) for key in ("seconds", "steps", "tokens", "tokens_per_second", "before", "after")},
-        "seconds": {n: round(b - a, 1) for n, a, b in zip(("data", "train", "answers"), clock, clock[1:], strict=False)},
-    }  # fmt: skip
+        "train": {key: result.get(key) for key in measured},
+        "seconds": {part: round(end - begin, 1) for part, begin, end in parts},
+    }
 
 
 def runtime_free() -> None:
