@@ -6,7 +6,7 @@
 A model that is shown only its new texts loses what it did before; shown its own answers to other things among them, it
 keeps doing that (pseudo-rehearsal, Robins 1995; self-distillation). No data set need be downloaded: an instruct model
 continues the opening of a user's turn with a question of its own (Magpie, Xu et al. 2024, arXiv:2406.08464), and
-answers it. Some words that begin a question see to it that facts, formats and code are among them. How they are trained
+answers it. The words that begin a question see to it that facts, formats and code are among them. How they are trained
 on: `training.holding`.
 
 They are made in a process of their own, before anything else is loaded, so that nothing is left of it on the card; and
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +49,13 @@ OPENINGS = (
     *["Write a Python function", "Write a Python function that returns", "In Python,", "Complete"],
     *["Write a TypeScript function", "Define a TypeScript interface", "In TypeScript,", "Write a JavaScript function"],
 )
-"""How a user's message begins; "": as the model likes."""
-TEMPERATURE = 0.8
+"""How every other user's message begins; "": as the model likes."""
+ABOUT = (
+    *["What is {}", "Tell me about {}", "In one sentence, describe {}", "Explain {}", "Name one fact about {}"],
+    *["How is {}", "Why is {}", "When was {}", "Where is {}", "What do you know about {}", "What are {}", "Who {}"],
+)
+"""And how the others do, each about one of `topics`."""
+TEMPERATURE = 0.7
 """Of questions and answers. Greedily, so small a model falls into loops."""
 QUESTION_TOKENS, ANSWER_TOKENS = 64, 96
 """At most. A longer question is left out; a longer answer is cut, and trained on without the token that ends one: many
@@ -58,6 +64,7 @@ REPETITIVE = 0.2
 """Answers with a longer loop (`metrics.repetition`) are left out."""
 ROUND, ROUND_CPU = 4096, 32
 """Questions that are made and answered together, on a GPU and elsewhere."""
+_STRIDE = 7919
 _GIVE_UP = 4  # rounds of which nothing could be kept
 _PATIENCE = 5.0  # seconds between two looks at a file that another process writes
 
@@ -152,6 +159,25 @@ def _is_locked(path: Path) -> bool:
         return True
 
 
+@cache
+def topics() -> list[str]:
+    """Things of general knowledge, from rivers to git, which a small model by itself would hardly ask about.
+
+    The list was written by a language model that had seen nothing of ftlib, its general items least of all.
+    """
+    return (Path(__file__).parent / "replay_topics.txt").read_text(encoding="utf-8").splitlines()
+
+
+def opening(number: int) -> str:
+    """How the question of that number begins; few numbers show as many kinds as many do."""
+    half, about = divmod(number, 2)
+    if not about:
+        return OPENINGS[half % len(OPENINGS)]
+    # The list is sorted by areas; a prime stride visits all of them, and each topic once before one comes again.
+    again, place = divmod(half, len(topics()))
+    return ABOUT[(again + place) % len(ABOUT)].format(topics()[place * _STRIDE % len(topics())])
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -243,9 +269,7 @@ def _questions(model: Any, tokenizer: Any, numbers: Sequence[int], seed: int, ro
     start = tokenizer.encode(before, add_special_tokens=False)
     # What follows a user's words: one token in some templates, text in others.
     end = after.strip().splitlines()[0] if after.strip() else ""
-    encoded = [
-        tokenizer.encode(before + OPENINGS[number % len(OPENINGS)], add_special_tokens=False) for number in numbers
-    ]
+    encoded = [tokenizer.encode(before + opening(number), add_special_tokens=False) for number in numbers]
     stops = stop_tokens(tokenizer, model.generation_config.eos_token_id)
     found = {}
     for place, answer in decode(

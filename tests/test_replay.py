@@ -49,8 +49,8 @@ def test_it_asks_and_answers_itself(written):
         assert (question["role"], answer["role"]) == ("user", "assistant")
         assert "<|" not in question["content"] + answer["content"] and len(question["content"].split()) > 1
         assert answer["content"] and repetition(answer["content"]) <= replay.REPETITIVE
-    openings = {opening for opening in replay.OPENINGS[:16] if opening}
-    assert sum(chat["messages"][0]["content"].startswith(tuple(openings)) for chat in more) > len(more) / 3
+    openings = tuple(opening for opening in map(replay.opening, range(24)) if opening)
+    assert sum(chat["messages"][0]["content"].startswith(openings) for chat in more) > len(more) / 3
     kept = [json.loads(line) for line in path.read_text().splitlines()]
     sizes = [one["tokens"] for one in sorted(kept, key=lambda one: int(one["key"])) if one["tokens"]]
     assert sum(sizes[: len(more)]) >= WANTED > sum(sizes[: len(more) - 1])
@@ -58,6 +58,21 @@ def test_it_asks_and_answers_itself(written):
     sized = dict(zip([chat["messages"][0]["content"] for chat in more], sizes, strict=False))
     assert all(chat["cut"] == (sized[chat["messages"][0]["content"]] == LIMIT) for chat in more)
     assert {chat["cut"] for chat in more} == {True, False}
+
+
+def test_questions_begin_in_all_ways_and_on_all_topics():
+    """Topics lie there by areas, some 35 each; few questions show many, and none twice before all had their turn."""
+    topics = replay.topics()
+    assert len({topic.lower() for topic in topics}) == len(topics) > 2000
+    begun = [replay.opening(number) for number in range(4 * len(topics))]
+    assert set(replay.OPENINGS) == set(begun[0::2])
+    first, second = begun[1 : 2 * len(topics) : 2], begun[2 * len(topics) + 1 :: 2]
+    for half in (first, second):
+        about = [max((t for t in topics if one.endswith(f" {t}")), key=len) for one in half]
+        assert set(about) == set(topics)
+        assert len({topics.index(topic) // 35 for topic in about[:60]}) > 30
+    assert not set(first) & set(second)
+    assert all(any(one.startswith(way.split("{}")[0]) for one in first) for way in replay.ABOUT)
 
 
 def test_an_interrupted_call_goes_on_to_the_same(demo, written, tmp_path, monkeypatch):
