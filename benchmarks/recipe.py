@@ -1,8 +1,8 @@
 """The search for the recipe: one trial is one training run on a workspace, measured on questions made for the search.
 
-    python benchmarks/recipe.py --workspace work --trials a,b --out records.jsonl
+    python benchmarks/recipe.py --workspace work --trial topics --out records.jsonl [--seed 0] [--set '{"train": {...}}']
 
-A trial takes settings beside those of `TRIALS`. What is asked here is no test question of 04_eval: a paraphrase of each
+The workspace is one of `reference.py prepare`. Several may run at a time on a card. What is asked here is no test question of 04_eval: a paraphrase of each
 trained question that no trial trains on (the last of its wordings), unknown things of a file of their own, all trained
 files of up to 500 tokens, and the general items, of which the change is all that is used.
 """
@@ -34,25 +34,43 @@ from ftlib import (
 from ftlib.evaluation.leaks import leaks, style_of
 from ftlib.workspace import Workspace, plain, read_jsonl, write_json, write_manifest
 
+SEARCH_UNKNOWN = Path(__file__).parent / "case_study" / "search_unknown.txt"
 START: dict[str, Any] = {
     "train": {
-        "lora_r": 256, "lora_alpha": 256, "learning_rate": 1e-3, "max_length": 2048,
-        "per_device_train_batch_size": 4, "eval_steps": 0, "save_steps": 0, "adapter_scale": 1.0,
+        "lora_r": 256,
+        "lora_alpha": 256,
+        "learning_rate": 1e-3,
+        "max_length": 2048,
+        "per_device_train_batch_size": 4,
+        "eval_steps": 0,
+        "save_steps": 0,
+        "adapter_scale": 1.0,
+        "hold_strength": 1.0,
     },
-    "repeats": {"code": 1, "pull_request": 1, "docs": 4, "page_qa": 12, "page_instruction": 3, "file_snapshot": 3,
-                "unknown": 6, "replay": 2},
-    "wordings": 4, "paraphrases": 7, "unknown": 10**9, "replay_tokens": 600_000,
-}  # fmt: skip
-MORE = {"page_qa": 12, "file_snapshot": 6, "unknown": 12, "replay": 4}
+    "repeats": {
+        "code": 1,
+        "pull_request": 1,
+        "docs": 4,
+        "page_qa": 12,
+        "page_instruction": 3,
+        "file_snapshot": 6,
+        "unknown": 12,
+        "replay": 1,
+    },
+    "wordings": 4,
+    "paraphrases": 7,
+    "unknown": 10**9,
+    "replay_tokens": 2_000_000,
+}
 TRIALS: dict[str, dict[str, Any]] = {
-    "start": {},
-    "ce": {"train": {"hold_strength": 0.0}},
-    "no_replay": {"repeats": {"replay": 0}},
-    "hold_4": {"train": {"hold_strength": 4.0}},
-    "more": {"repeats": MORE},
-    "more_full": {"repeats": MORE, "train": {"method": "full", "learning_rate": 3e-4}},
-    "more_5e-4": {"repeats": MORE, "train": {"learning_rate": 5e-4}},
-    "more_r64": {"repeats": MORE, "train": {"lora_r": 64, "lora_alpha": 64}},
+    "topics": {},
+    "topics_hold_2": {"train": {"hold_strength": 2.0}, "repeats": {"replay": 2}},
+    "topics_5e-4": {"train": {"learning_rate": 5e-4}, "repeats": {"replay": 2}},
+    "topics_full": {"train": {"method": "full", "learning_rate": 3e-4}, "repeats": {"replay": 2}},
+    "topics_r64": {"train": {"lora_r": 64, "lora_alpha": 64}},
+    "unknown_2400": {"repeats": {"unknown": 3}},
+    "few_wordings": {"paraphrases": 2, "repeats": {"page_qa": 32}},
+    "one_wording": {"paraphrases": 0, "wordings": 1, "repeats": {"page_qa": 96, "file_snapshot": 24}},
 }
 
 
@@ -104,7 +122,7 @@ def asked(folder: Path, tokenizer: Any) -> list[dict[str, Any]]:
             length = len(tokens.encode(tokenizer, answer).ids)
             if length <= 500:
                 rows.append({**about, "set": "recall", "limit": length + 8})
-    for number, question in enumerate((folder / "dev_unknown.txt").read_text().splitlines()):
+    for number, question in enumerate(SEARCH_UNKNOWN.read_text(encoding="utf-8").splitlines()):
         rows.append({"id": f"dev:{number}", "question": question, "reference": "", "set": "unknown", "limit": 64})
     for item in general_items.general_items():
         about = {"id": item["id"], "question": item["prompt"], "reference": item["reference"], "item": item}
@@ -204,7 +222,7 @@ def runtime_free() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--trial", default="start")
+    parser.add_argument("--trial", choices=list(TRIALS), default="topics")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", default="{}", help="JSON of further changes")
     parser.add_argument("--limit", type=int, default=0, help="questions, for a try")
