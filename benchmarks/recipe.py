@@ -1,10 +1,11 @@
 """The search for the recipe: one trial is one training run on a workspace, measured on questions made for the search.
 
-    python benchmarks/recipe.py --workspace work --trial topics --out records.jsonl [--seed 0] [--set '{"train": {...}}']
+    python benchmarks/recipe.py --workspace work --trial topics --out records.jsonl [--seed 0] [--set '{"train": ...}']
 
-The workspace is one of `reference.py prepare`. Several may run at a time on a card. What is asked here is no test question of 04_eval: a paraphrase of each
-trained question that no trial trains on (the last of its wordings), unknown things of a file of their own, all trained
-files of up to 500 tokens, and the general items, of which the change is all that is used.
+The workspace is one of `reference.py prepare`. Several trials may run at a time on a card. What is asked here is no
+test question of 04_eval: a paraphrase of each trained question that no trial trains on (the last of its wordings),
+unknown things of a file of their own, all trained files of up to 500 tokens, and the general items, of which only the
+change counts.
 """
 
 from __future__ import annotations
