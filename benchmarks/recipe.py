@@ -1,10 +1,11 @@
 """The search for the recipe: one trial is one training run on a workspace, measured on questions made for the search.
 
-    python benchmarks/recipe.py --workspace work --trials a,b --out records.jsonl
+    python benchmarks/recipe.py --workspace work --trial topics --out records.jsonl [--seed 0] [--set '{"train": ...}']
 
-A trial takes settings beside those of `TRIALS`. What is asked here is no test question of 04_eval: a paraphrase of each
-trained question that no trial trains on (the last of its wordings), unknown things of a file of their own, all trained
-files of up to 500 tokens, and the general items, of which the change is all that is used.
+The workspace is one of `reference.py prepare`. Several trials may run at a time on a card. What is asked here is no
+test question of 04_eval: a paraphrase of each trained question that no trial trains on (the last of its wordings),
+unknown things of a file of their own, all trained files of up to 500 tokens, and the general items, of which only the
+change counts.
 """
 
 from __future__ import annotations
@@ -18,29 +19,59 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftlib import general_items, generation, inference, metrics, mixture, models, replay, runtime, settings, tokens, train
+from ftlib import (
+    general_items,
+    generation,
+    inference,
+    metrics,
+    mixture,
+    models,
+    replay,
+    runtime,
+    settings,
+    tokens,
+    train,
+)
 from ftlib.evaluation.leaks import leaks, style_of
-from ftlib.workspace import plain, read_jsonl, write_json, write_manifest
+from ftlib.workspace import Workspace, plain, read_jsonl, write_json, write_manifest
 
+SEARCH_UNKNOWN = Path(__file__).parent / "case_study" / "search_unknown.txt"
 START: dict[str, Any] = {
     "train": {
-        "lora_r": 256, "lora_alpha": 256, "learning_rate": 1e-3, "max_length": 2048,
-        "per_device_train_batch_size": 4, "eval_steps": 0, "save_steps": 0, "adapter_scale": 1.0,
+        "lora_r": 256,
+        "lora_alpha": 256,
+        "learning_rate": 1e-3,
+        "max_length": 2048,
+        "per_device_train_batch_size": 4,
+        "eval_steps": 0,
+        "save_steps": 0,
+        "adapter_scale": 1.0,
+        "hold_strength": 1.0,
     },
-    "repeats": {"code": 1, "pull_request": 1, "docs": 4, "page_qa": 12, "page_instruction": 3, "file_snapshot": 3,
-                "unknown": 6, "replay": 2},
-    "wordings": 4, "paraphrases": 7, "unknown": 10**9, "replay_tokens": 600_000,
-}  # fmt: skip
-MORE = {"page_qa": 12, "file_snapshot": 6, "unknown": 12, "replay": 4}
+    "repeats": {
+        "code": 1,
+        "pull_request": 1,
+        "docs": 4,
+        "page_qa": 12,
+        "page_instruction": 3,
+        "file_snapshot": 6,
+        "unknown": 12,
+        "replay": 1,
+    },
+    "wordings": 4,
+    "paraphrases": 7,
+    "unknown": 10**9,
+    "replay_tokens": 2_000_000,
+}
 TRIALS: dict[str, dict[str, Any]] = {
-    "start": {},
-    "ce": {"train": {"hold_strength": 0.0}},
-    "no_replay": {"repeats": {"replay": 0}},
-    "hold_4": {"train": {"hold_strength": 4.0}},
-    "more": {"repeats": MORE},
-    "more_full": {"repeats": MORE, "train": {"method": "full", "learning_rate": 3e-4}},
-    "more_5e-4": {"repeats": MORE, "train": {"learning_rate": 5e-4}},
-    "more_r64": {"repeats": MORE, "train": {"lora_r": 64, "lora_alpha": 64}},
+    "topics": {},
+    "topics_hold_2": {"train": {"hold_strength": 2.0}, "repeats": {"replay": 2}},
+    "topics_5e-4": {"train": {"learning_rate": 5e-4}, "repeats": {"replay": 2}},
+    "topics_full": {"train": {"method": "full", "learning_rate": 3e-4}, "repeats": {"replay": 2}},
+    "topics_r64": {"train": {"lora_r": 64, "lora_alpha": 64}},
+    "unknown_2400": {"repeats": {"unknown": 3}},
+    "few_wordings": {"paraphrases": 2, "repeats": {"page_qa": 32}},
+    "one_wording": {"paraphrases": 0, "wordings": 1, "repeats": {"page_qa": 96, "file_snapshot": 24}},
 }
 
 
@@ -69,37 +100,17 @@ def rows_of(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     return kept
 
 
-def own(folder: Path, wanted: int) -> list[dict[str, Any]]:
-    """The base's own chats as records; made once for all trials."""
-    if not wanted:
-        return []
-    kept = folder / f"own-{wanted}.json"
-    if not kept.is_file():
-        base, tokenizer = bare("demo")
-        chats = replay.own_chats(base, tokenizer, wanted, folder / "replay.jsonl")
-        write_json(kept, chats)
-    chats = json.loads(kept.read_text())
-    return [
-        {"id": f"own:{number}", "method": "replay", "document_id": "", **one}
-        for number, one in enumerate(chats)
-    ]
-
-
-def bare(name: str) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    on_gpu = torch.cuda.is_available()
-    base = AutoModelForCausalLM.from_pretrained(
-        models.model_path(name), dtype=torch.bfloat16 if on_gpu else torch.float32, device_map="cuda" if on_gpu else None
-    )
-    return base.eval(), models.load_tokenizer(name)
+def own(folder: Path, config: settings.TrainConfig, wanted: int) -> list[dict[str, Any]]:
+    """The base's own chats; made once for all trials."""
+    return replay.records(Workspace(folder), config, wanted)
 
 
 def asked(folder: Path, tokenizer: Any) -> list[dict[str, Any]]:
     """Everything that a trial is asked, as rows of set, question, reference, keywords and limit."""
     rows = []
-    numbers = [one["id"].rsplit(":p", 1)[-1] for one in read_jsonl(folder / "chats.jsonl") if one["method"] == "page_qa"]
+    numbers = [
+        one["id"].rsplit(":p", 1)[-1] for one in read_jsonl(folder / "chats.jsonl") if one["method"] == "page_qa"
+    ]
     last = max((int(number) for number in numbers if number.isdigit()), default=0)
     for one in read_jsonl(folder / "chats.jsonl"):
         question, answer = (message["content"] for message in one["messages"])
@@ -112,7 +123,7 @@ def asked(folder: Path, tokenizer: Any) -> list[dict[str, Any]]:
             length = len(tokens.encode(tokenizer, answer).ids)
             if length <= 500:
                 rows.append({**about, "set": "recall", "limit": length + 8})
-    for number, question in enumerate((folder / "dev_unknown.txt").read_text().splitlines()):
+    for number, question in enumerate(SEARCH_UNKNOWN.read_text(encoding="utf-8").splitlines()):
         rows.append({"id": f"dev:{number}", "question": question, "reference": "", "set": "unknown", "limit": 64})
     for item in general_items.general_items():
         about = {"id": item["id"], "question": item["prompt"], "reference": item["reference"], "item": item}
@@ -145,10 +156,11 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
     wanted = trial_settings(name, more)
     machine = runtime.accelerator()
     clock = [time.perf_counter()]
-    chats = rows_of(folder, wanted) + own(folder, wanted["replay_tokens"])
     config = settings.changed(settings.default_config("demo", machine), {**wanted["train"], "seed": seed})
+    chats = rows_of(folder, wanted)
     for one in chats:
-        one["split"] = mixture.split_of(one["document_id"] or one["id"])
+        one["split"] = mixture.split_of_chat(one)
+    chats += own(folder, config, wanted["replay_tokens"])
     mixing = replace(
         mixture.MixtureConfig(), max_length=config.max_length, loss_on="assistant", repeats=wanted["repeats"], seed=seed
     )
@@ -184,13 +196,18 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
         for row, answer in zip(rows, found, strict=True):
             kept = {name: row[name] for name in ("id", "set", "question", "reference")}
             file.write(json.dumps({**kept, "base": base_answers.get(row["id"], {}).get("text"), **answer}) + "\n")
+    measured = ("seconds", "steps", "tokens", "tokens_per_second", "before", "after")
+    parts = zip(("data", "train", "answers"), clock, clock[1:], strict=False)
     return {
-        "trial": name, "seed": seed, "settings": wanted,
-        "tuned": score(rows, found, style), "base": score(mine, [base_answers[row["id"]] for row in mine], style),
+        "trial": name,
+        "seed": seed,
+        "settings": wanted,
+        "tuned": score(rows, found, style),
+        "base": score(mine, [base_answers[row["id"]] for row in mine], style),
         "audit": {row["source"]: row.get("tokens") for row in mix.audit},
-        "train": {key: result.get(key) for key in ("seconds", "steps", "tokens", "tokens_per_second", "before", "after")},
-        "seconds": {n: round(b - a, 1) for n, a, b in zip(("data", "train", "answers"), clock, clock[1:], strict=False)},
-    }  # fmt: skip
+        "train": {key: result.get(key) for key in measured},
+        "seconds": {part: round(end - begin, 1) for part, begin, end in parts},
+    }
 
 
 def runtime_free() -> None:
@@ -206,7 +223,7 @@ def runtime_free() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--trial", default="start")
+    parser.add_argument("--trial", choices=list(TRIALS), default="topics")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", default="{}", help="JSON of further changes")
     parser.add_argument("--limit", type=int, default=0, help="questions, for a try")

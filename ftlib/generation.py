@@ -25,6 +25,7 @@ from typing import Any
 from ftlib import chat
 from ftlib.errors import SetupError
 from ftlib.kv_cache import alone_from, join, new_cache, token_room
+from ftlib.sampling import nucleus
 
 ROWS = 256
 """At once, at most, where nothing is said: beyond it the card is busy, and more rows gain little."""
@@ -314,7 +315,7 @@ def _pick(
     """Choose each row's next token, note it, and say which rows have ended by it. Returns the tokens, [rows]."""
     if sampling:
         chances = [0.0 if row.done else row.chance.random() for row in rows]
-        picked = _sample(logits, sampling["temperature"], sampling["top_p"], chances)
+        picked = nucleus(logits, sampling["temperature"], sampling["top_p"], chances)
     else:
         picked = logits.argmax(-1)
     scores = logits.log_softmax(-1).gather(-1, picked[:, None])[:, 0].tolist() if logprobs else [0.0] * len(rows)
@@ -324,26 +325,6 @@ def _pick(
             row.logprobs.append(score)
             row.done = token in stops or len(row.ids) >= row.limit
     return picked
-
-
-def _sample(logits: Any, temperature: float, top_p: float, chances: Sequence[float]) -> Any:
-    """The token at which the cumulated probability passes the row's chance, in the order of the vocabulary.
-
-    In that order and in fp64, so that logits which differ in their last bits give the same token; by the order of their
-    probabilities, two that are nearly equal would change places.
-    """
-    import torch
-
-    probabilities = (logits.double() / temperature).softmax(-1)
-    if top_p < 1:
-        ordered = probabilities.sort(-1, descending=True).values
-        # The fewest whose sum reaches top_p: those before which less than it is summed up.
-        inside = ordered.cumsum(-1) - ordered < top_p
-        least = ordered.gather(-1, inside.sum(-1, keepdim=True) - 1)
-        probabilities = probabilities.where(probabilities >= least, 0.0)
-    cumulated = probabilities.cumsum(-1)
-    wanted = torch.tensor(chances, dtype=cumulated.dtype, device=cumulated.device)[:, None] * cumulated[:, -1:]
-    return torch.searchsorted(cumulated, wanted, right=True)[:, 0]
 
 
 def _tensor(values: Sequence[Any], like: Any) -> Any:

@@ -50,6 +50,9 @@ class MixtureConfig:
     """More general chats against forgetting: a JSONL file of messages, or a data set ("owner/name:split", a folder)."""
     general_share: float = 0.1
     """Share of the tokens to train on that come from `general`; each of its chats is shown once."""
+    replay_tokens: int = 0
+    """Tokens of the answers of general chats that the base model writes itself before training (`ftlib.replay`), on
+    which it is held to what it was (`hold_strength`); 0: none. `repeats` has them as "replay"."""
     drop_near_duplicates: bool = True
     """Leave held-out chats out whose question is trained on in nearly the same words."""
     validation_share: float = 0.1
@@ -91,7 +94,12 @@ def split_of(document_id: str, validation_share: float = 0.1) -> str:
 
 
 def split_of_chat(record: Mapping[str, Any], validation_share: float = 0.1) -> str:
-    """That of its document; of a chat of none, by the id of the chat that it has in other words (`of`), or its own."""
+    """That of its document; of a chat of none, by the id of the chat that it has in other words (`of`), or its own.
+
+    The base's own chats are all trained on.
+    """
+    if record["method"] == "replay":
+        return "train"
     return split_of(record["document_id"] or record.get("of") or record["id"], validation_share)
 
 
@@ -142,6 +150,11 @@ def build_mixture(
             tally[f"{prefix}rows"] += 1
             tally[f"{prefix}tokens"] += note.size
             tally[f"{prefix}checksum"] += note.fingerprint
+    if config.replay_tokens and config.order != "raw_only" and "replay" not in tallies:
+        raise SetupError(
+            f"replay_tokens={config.replay_tokens}, but no chat is the base's own: give those of ftlib.replay.records "
+            "beside the others, or set replay_tokens=0."
+        )
     if not repeated:
         dropped = sum(tally["dropped"] for tally in tallies.values())
         reason = f"; {dropped} chats were over max_length={config.max_length} and dropped" if dropped else ""

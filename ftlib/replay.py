@@ -1,18 +1,31 @@
 """General chats that the base model writes itself, to be trained on beside the project's against forgetting.
 
+    own = records(workspace, train_config, mixture_config.replay_tokens)
+    mixture = build_mixture(documents, [*chats, *own], tokenizer, mixture_config)
+
 A model that is shown only its new texts loses what it did before; shown its own answers to other things among them, it
 keeps doing that (pseudo-rehearsal, Robins 1995; self-distillation). No data set need be downloaded: an instruct model
 continues the opening of a user's turn with a question of its own (Magpie, Xu et al. 2024, arXiv:2406.08464), and
-answers it. Some words that begin a question see to it that facts, formats and code are among them. How they are trained
+answers it. The words that begin a question see to it that facts, formats and code are among them. How they are trained
 on: `training.holding`.
+
+They are made in a process of their own, before anything else is loaded, so that nothing is left of it on the card; and
+kept in the workspace, for all runs of the same model.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftlib.errors import SetupError
 from ftlib.general_items import KINDS, general_items
@@ -21,7 +34,12 @@ from ftlib.metrics import repetition
 from ftlib.rendering import render
 from ftlib.similar import near_duplicates
 from ftlib.synth.journal import Journal
+from ftlib.workspace import Workspace
 
+if TYPE_CHECKING:
+    from ftlib.settings import TrainConfig
+
+METHOD = "replay"
 OPENINGS = (
     *([""] * 6),
     *"What|What is the|Who|Who was|When|Where|Which|Why|How|How many|How do I|Is|Can you|Name|Name three".split("|"),
@@ -31,64 +49,194 @@ OPENINGS = (
     *["Write a Python function", "Write a Python function that returns", "In Python,", "Complete"],
     *["Write a TypeScript function", "Define a TypeScript interface", "In TypeScript,", "Write a JavaScript function"],
 )
-"""How a user's message begins; "": as the model likes."""
-TEMPERATURE = 0.8
+"""How every other user's message begins; "": as the model likes."""
+ABOUT = (
+    *["What is {}", "Tell me about {}", "In one sentence, describe {}", "Explain {}", "Name one fact about {}"],
+    *["How is {}", "Why is {}", "When was {}", "Where is {}", "What do you know about {}", "What are {}", "Who {}"],
+)
+"""And how the others do, each about one of `topics`."""
+TEMPERATURE = 0.7
 """Of questions and answers. Greedily, so small a model falls into loops."""
-QUESTION_TOKENS, ANSWER_TOKENS = 64, 256
-"""At most. A longer question is left out; a longer answer is cut, and trained on without the token that ends one."""
+QUESTION_TOKENS, ANSWER_TOKENS = 64, 96
+"""At most. A longer question is left out; a longer answer is cut, and trained on without the token that ends one: many
+short answers say more of what a model knows than few long ones."""
 REPETITIVE = 0.2
 """Answers with a longer loop (`metrics.repetition`) are left out."""
-ROUND = 1024
-"""Questions that are made and answered together; on a CPU 32."""
+ROUND, ROUND_CPU = 4096, 32
+"""Questions that are made and answered together, on a GPU and elsewhere."""
+_STRIDE = 7919
+_GIVE_UP = 4  # rounds of which nothing could be kept
+_PATIENCE = 5.0  # seconds between two looks at a file that another process writes
 
 
-def own_chats(
-    model: Any, tokenizer: Any, tokens: int, path: Path, *, seed: int = 0, rows: int = 0
+def records(workspace: Workspace, config: TrainConfig, tokens: int) -> list[dict[str, Any]]:
+    """Chats of at least `tokens` tokens of answers as records of method "replay" for `build_mixture`; [] for 0.
+
+    Those that are missing are written now, by the base of `config`, which an interrupted call goes on with.
+
+    Raises:
+        SetupError: the model can't be loaded, or writes no chats that could be kept.
+    """
+    if tokens <= 0:
+        return []
+    path = _path(workspace, config)
+    if (chats := _enough(path, tokens)) is None:
+        _written(path, config, tokens)
+        chats = _enough(path, tokens)
+        assert chats is not None
+    return [
+        {"id": f"{METHOD}:{number}", "method": METHOD, "document_id": None, "split": "train", **chat}
+        for number, chat in enumerate(chats)
+    ]
+
+
+def _path(workspace: Workspace, config: TrainConfig) -> Path:
+    about = json.dumps([config.model, config.chat_template, config.load_in_4bit])
+    return workspace.root / f"replay-{hashlib.sha256(about.encode()).hexdigest()[:8]}.jsonl"
+
+
+def _enough(path: Path, tokens: int) -> list[dict[str, Any]] | None:
+    """The first chats that have as many tokens; None where there are too few, or another process is at work on them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with Journal(path) as journal:
+            return chosen(journal, tokens)
+    except SetupError:
+        return None
+
+
+def _written(path: Path, config: TrainConfig, tokens: int) -> None:
+    """Run `write` in a process of its own, and say what it says."""
+    settings = json.dumps({"path": str(path), "tokens": tokens, "config": asdict(config)})
+    # A process with nothing of this one's libraries, some of which must come before others.
+    command = [sys.executable, "-m", "ftlib.replay", settings]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace")
+    try:
+        assert process.stdout
+        for line in process.stdout:
+            print(line, end="", flush=True)
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if code:
+        raise SetupError(
+            f"The base's own general chats could not be written (exit {code}; the reason stands above). What was "
+            "written is kept: run this again, or set replay_tokens=0 to do without."
+        )
+
+
+def main(settings: Mapping[str, Any]) -> int:
+    """Write the chats; 1, with the reason on stdout, where that is impossible."""
+    from ftlib.settings import TrainConfig
+    from ftlib.training import backends, processes
+
+    path, tokens, config = Path(settings["path"]), settings["tokens"], TrainConfig(**settings["config"])
+    try:
+        while True:
+            try:
+                with Journal(path) as journal:
+                    if chosen(journal, tokens) is None:
+                        processes.take_card()
+                        model, tokenizer = backends.load_base(config)
+                        write(model, tokenizer, journal, tokens)
+                    return 0
+            except SetupError:
+                if not path.exists() or not _is_locked(path):
+                    raise
+            time.sleep(_PATIENCE)  # another process of this run, or of a sweep, writes the same
+    except SetupError as error:
+        print(error)
+        return 1
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with Journal(path):
+            return False
+    except SetupError:
+        return True
+
+
+@cache
+def topics() -> list[str]:
+    """Things of general knowledge, from rivers to git, which a small model by itself would hardly ask about.
+
+    The list was written by a language model that had seen nothing of ftlib, its general items least of all.
+    """
+    return (Path(__file__).parent / "replay_topics.txt").read_text(encoding="utf-8").splitlines()
+
+
+def opening(number: int) -> str:
+    """How the question of that number begins; few numbers show as many kinds as many do."""
+    half, about = divmod(number, 2)
+    if not about:
+        return OPENINGS[half % len(OPENINGS)]
+    # The list is sorted by areas; a prime stride visits all of them, and each topic once before one comes again.
+    again, place = divmod(half, len(topics()))
+    return ABOUT[(again + place) % len(ABOUT)].format(topics()[place * _STRIDE % len(topics())])
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write(
+    model: Any, tokenizer: Any, journal: Journal, tokens: int, *, rows: int = 0, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Chats with at least `tokens` tokens of answers, of the base's own making.
+    """Chats with at least `tokens` tokens of answers, of the base's own making; what the journal holds comes first.
 
     Args:
         model: the base, in eval mode, without an adapter or with it switched off.
-        tokens: of the answers.
-        path: a file in which each is kept as it ends: an interrupted call goes on, and one for more tokens goes on
-            from those that are there. It must be of the same model and seed.
-        seed: of the questions.
-        rows: at once; 0: 1,024 on a GPU, 32 elsewhere.
+        journal: keeps them, round by round; of the same model and seed.
+        rows: at once; 0: `ROUND`, without a GPU `ROUND_CPU`.
+        seed: of questions and answers.
 
     Returns:
-        dicts of messages (a user's and an assistant's) and cut (whether the answer goes on), the same for the same
-        model, seed and card.
+        `chosen`, the same for the same model, seed, rows and card.
 
     Raises:
         SetupError: of the first rounds nothing could be kept, as by a model that continues no user's turn.
     """
-    rows = rows or (ROUND if model.device.type == "cuda" else 32)
+    rows = rows or (ROUND if model.device.type == "cuda" else ROUND_CPU)
     tested = [item["prompt"] for item in general_items(KINDS[:3])]
-    with Journal(path) as journal:
-        for number in count(step=rows):
-            if (total := sum(kept["tokens"] for kept in _kept(journal, number))) >= tokens:
-                break
-            if number >= 4 * rows and not total:
-                raise SetupError(
-                    "The base model wrote no general chats of its own that could be kept: set replay_tokens=0, or "
-                    "give some by `general`."
-                )
-            print(f"general chats by the base itself: {total:,} of {tokens:,} tokens")
-            _round(model, tokenizer, journal, range(number, number + rows), seed, rows, tested)
-        chosen, total = [], 0
-        for kept in _kept(journal, number):
-            if total >= tokens:
-                break
-            total += kept["tokens"]
-            chosen.append({"messages": kept["messages"], "cut": kept["cut"]})
-    return chosen
+    for number in count(step=rows):
+        if (found := chosen(journal, tokens)) is not None:
+            return found
+        if all(str(one) in journal for one in range(number, number + rows)):
+            continue
+        total = sum(kept["tokens"] for kept in _kept(journal))
+        if number >= _GIVE_UP * rows and not total:
+            raise SetupError(
+                "The base model wrote no general chats of its own that could be kept. Set replay_tokens=0, and give "
+                "some by `general`."
+            )
+        print(f"general chats by the base itself: {total:,} of {tokens:,} tokens", flush=True)
+        _round(model, tokenizer, journal, range(number, number + rows), seed, rows, tested)
+    raise AssertionError
 
 
-def _kept(journal: Journal, number: int) -> Iterator[Mapping[str, Any]]:
-    """The chats that were kept of the first `number` questions, in their order."""
-    for one in range(number):
-        found = journal.get(str(one))
-        if found and found["tokens"]:
+def chosen(journal: Journal, tokens: int) -> list[dict[str, Any]] | None:
+    """The first chats of a journal that have `tokens` tokens of answers; None where all of them have fewer.
+
+    Returns:
+        dicts of messages (a user's and an assistant's) and cut (whether the answer goes on).
+    """
+    total, found = 0, []
+    for kept in _kept(journal):
+        if total >= tokens:
+            break
+        total += kept["tokens"]
+        found.append({"messages": kept["messages"], "cut": kept["cut"]})
+    return found if total >= tokens else None
+
+
+def _kept(journal: Journal) -> Iterator[Mapping[str, Any]]:
+    """The chats that were kept, in the order of their numbers."""
+    for number in count():
+        if (found := journal.get(str(number))) is None:
+            return
+        if found["tokens"]:
             yield found
 
 
@@ -101,17 +249,16 @@ def _round(
     asked = {number: text for place, (number, text) in enumerate(asked.items()) if place not in again}
     order = list(asked)
     prompts = [asked[number] for number in order]
+    found: dict[str, dict[str, Any]] = {str(number): {"tokens": 0} for number in missing}
     sampling = _sampling(f"{seed} answer", order)
     for place, answer in answers(
         model, tokenizer, prompts, max_new_tokens=ANSWER_TOKENS, batch_size=rows, sampling=sampling
     ):
-        good = answer["text"] and repetition(answer["text"]) <= REPETITIVE
-        said = [{"role": "user", "content": prompts[place]}, {"role": "assistant", "content": answer["text"]}]
-        found = {"tokens": answer["tokens"] if good else 0, "messages": said, "cut": not answer["ended"]}
-        journal.append(str(order[place]), found)
-    for number in missing:
-        if number not in asked:
-            journal.append(str(number), {"tokens": 0})
+        if answer["text"] and repetition(answer["text"]) <= REPETITIVE:
+            said = [{"role": "user", "content": prompts[place]}, {"role": "assistant", "content": answer["text"]}]
+            cut = not answer["ended"]
+            found[str(order[place])] = {"tokens": answer["tokens"], "messages": said, "cut": cut}
+    journal.extend(found)
 
 
 def _questions(model: Any, tokenizer: Any, numbers: Sequence[int], seed: int, rows: int) -> dict[int, str]:
@@ -122,9 +269,7 @@ def _questions(model: Any, tokenizer: Any, numbers: Sequence[int], seed: int, ro
     start = tokenizer.encode(before, add_special_tokens=False)
     # What follows a user's words: one token in some templates, text in others.
     end = after.strip().splitlines()[0] if after.strip() else ""
-    encoded = [
-        tokenizer.encode(before + OPENINGS[number % len(OPENINGS)], add_special_tokens=False) for number in numbers
-    ]
+    encoded = [tokenizer.encode(before + opening(number), add_special_tokens=False) for number in numbers]
     stops = stop_tokens(tokenizer, model.generation_config.eos_token_id)
     found = {}
     for place, answer in decode(
@@ -146,3 +291,7 @@ def _questions(model: Any, tokenizer: Any, numbers: Sequence[int], seed: int, ro
 
 def _sampling(seed: str, numbers: Sequence[int]) -> dict[str, Any]:
     return {"temperature": TEMPERATURE, "top_p": 1.0, "seed": [f"{seed} {number}" for number in numbers]}
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))

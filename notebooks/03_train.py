@@ -123,10 +123,24 @@ trained = f"r = {config.lora_r}" if config.method == "lora" else "all weights"
 print(f"{machine.name}: {config.model}, {trained}, {config.max_length:,} tokens, {config.backend}")
 
 # %% [markdown]
+# ## General chats by the base itself (where `replay_tokens` of the mixture is set)
+# Against forgetting: the base asks and answers itself, in a process of its own, and is held to that in training. They are
+# kept for all runs of the same model.
+
+# %%
+from ftlib import replay
+
+own = replay.records(space, config, mixing.replay_tokens)
+for one in own[:3]:
+    print(" -> ".join(message["content"][:60].replace("\n", " ") for message in one["messages"]))
+
+# %% [markdown]
 # ## Load the model, tokenise, mix
 # Unsloth must be imported before transformers, which `load_model` sees to.
 
 # %%
+from itertools import chain, islice
+
 from ftlib.mixture import build_mixture
 from ftlib.train import PACKAGES, build_trainer, load_model, save_run, train
 from ftlib.training import record
@@ -136,7 +150,7 @@ lora_model, tokenizer = (
 )
 if note := templates.difference(tokenizer):
     print(note)
-mixture = build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
+mixture = build_mixture(read_jsonl(space.documents), chain(read_jsonl(space.chats), own), tokenizer, mixing)
 
 # %% [markdown]
 # ## What the model will see
@@ -144,8 +158,6 @@ mixture = build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), to
 # has a second BOS or an end-of-text inside, and each carries loss: otherwise the cell above stops.
 
 # %%
-from itertools import islice
-
 display(HTML(report.audit_table(mixture.audit)))
 
 # %% [markdown]

@@ -91,8 +91,8 @@ before = read_manifest(folder)
 if not is_done(folder, settings=asked, inputs=inputs) or before["counts"]["unjudged"]:
     model, tokenizer, trained = load_arms(space.run(run_name))
     mixing = mixture.MixtureConfig(**run["settings"]["mixture"])
-    # Only the held-out rows are needed; the general chats were all trained on.
-    mixing = settings.changed(mixing, {"general": ""})
+    # Only the held-out rows are needed; general chats were all trained on.
+    mixing = settings.changed(mixing, {"general": "", "replay_tokens": 0})
     rows = mixture.build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
     api_key = runtime.secret(api_key_name) if judge else None
     samples, results = await evaluate(

@@ -15,9 +15,11 @@ import pytest
 from test_train import CONFIG, load
 from test_train_run import held_out_mixture, settings_file
 
+from ftlib import replay
 from ftlib.errors import LossIsNaN
 from ftlib.runtime import Accelerator
 from ftlib.settings import TrainConfig
+from ftlib.synth.journal import Journal
 from ftlib.training import backends, from_file, processes
 from ftlib.workspace import open_workspace, read_jsonl, write_json, write_jsonl, write_manifest
 
@@ -25,7 +27,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # 40 rows, which fall into other groups of like length where the batches of one process alone are counted.
 MIXTURES: dict[str, dict[str, Any]] = {
     "trl": {"repeats": {"page_qa": 4}},
-    "compiled-ordered": {"order": "raw_then_chat"},
+    # With rows on which the model is held to its base.
+    "compiled-ordered": {"order": "raw_then_chat", "replay_tokens": 20, "repeats": {"replay": 2}},
 }
 # What differs between runs in the order of rows, in the shape of batches, and in how two processes share a step.
 CURVES: dict[str, dict[str, Any]] = {
@@ -121,6 +124,9 @@ def space(tmp_path_factory, smollm):
 @pytest.fixture(scope="module")
 def together(space, tiny_model):
     """What the launcher said of the runs in two processes, all of them."""
+    with Journal(replay._path(space, replace(CONFIG, model=str(tiny_model)))) as journal:
+        said = [{"role": "user", "content": "Who is it?"}, {"role": "assistant", "content": "Nobody you would know."}]
+        journal.extend({str(n): {"tokens": 5, "messages": said, "cut": n % 2 == 0} for n in range(4)})
     paths = [asked(space, tiny_model, name, f"{name}-2") for name in CURVES]
     nan = asked(space, tiny_model, "compiled-ordered", "nan")
     interrupted, full = (asked(space, tiny_model, INTERRUPTED, name) for name in ("interrupted", "full"))

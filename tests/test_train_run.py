@@ -9,7 +9,7 @@ import pytest
 from processes import in_a_process_of_its_own
 from test_train import CONFIG, load, make_mixture
 
-from ftlib import sample
+from ftlib import replay, sample
 from ftlib.audit import RAW_SOURCES
 from ftlib.errors import LossIsNaN, OutOfMemory, SetupError
 from ftlib.general_items import general_items
@@ -17,6 +17,7 @@ from ftlib.inference import token_loss
 from ftlib.mixture import MixtureConfig, build_mixture, split_of
 from ftlib.runtime import Accelerator, accelerator
 from ftlib.settings import TrainConfig
+from ftlib.synth.journal import Journal
 from ftlib.train import build_trainer, load_model, save_run, train
 from ftlib.training import faults, from_file, planner, record, validation
 from ftlib.workspace import open_workspace, read_jsonl, write_json, write_jsonl, write_manifest
@@ -276,10 +277,17 @@ def test_one_file_is_asked_for(capsys):
 
 
 def test_a_run_from_a_file_is_a_run(space, config, capsys):
-    path = settings_file(space, config, folder="runs/served")
+    """With the base's own chats, which an earlier run of the same model has written."""
+    mixing = {"max_length": 64, "replay_tokens": 5, "repeats": {"replay": 3}}
+    path = settings_file(space, config, folder="runs/served", mixture=mixing)
+    with Journal(replay._path(space, config)) as journal:
+        said = [{"role": "user", "content": "Who is it?"}, {"role": "assistant", "content": "Nobody at all"}]
+        journal.extend({str(n): {"tokens": 3, "messages": said, "cut": False} for n in range(4)})
     assert from_file.main([str(path)]) == 0
     folder = space.run("served")
-    assert load(folder / "result.json")["tokens"] == sum(entry["tokens"] for entry in load(folder / "audit.json"))
+    audit = load(folder / "audit.json")
+    assert load(folder / "result.json")["tokens"] == sum(entry["tokens"] for entry in audit)
+    assert [entry["rows"] for entry in audit if entry["source"] == "replay"] == [2 * 3]
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
     assert load(folder / "manifest.json")["settings"]["train"]["lora_r"] == 4
 

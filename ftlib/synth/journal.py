@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,20 @@ class Journal:
 
     def append(self, key: str, response: Response) -> None:
         """Write a response; it is on disk when this returns."""
-        line = json.dumps({"key": key, **response}, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        self.extend({key: response})
+
+    def extend(self, responses: Mapping[str, Response]) -> None:
+        """Write several; they are on disk when this returns, which takes as long as one."""
         place = self._file.seek(0, os.SEEK_END)
-        self._file.write(line)
+        places = {}
+        for key, response in responses.items():
+            line = json.dumps({"key": key, **response}, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+            self._file.write(line)
+            places[key] = place
+            place += len(line)
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._places[key] = place
+        self._places |= places
 
 
 def _lock(file: Any, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ftlib import runtime
 from ftlib.adapters import DTYPES, base_skeleton
 from ftlib.errors import SetupError
-from ftlib.models import model_not_found, model_path
+from ftlib.models import load_tokenizer, model_not_found, model_path
 from ftlib.training import compiled, whole
 from ftlib.training.estimates import recomputed
 
@@ -174,10 +174,25 @@ def _mend_packed_attention() -> str:
     return "torch varlen, by ftlib"
 
 
-def _plain_model(config: TrainConfig, dtype: Any, lora: dict[str, Any], checkpointing: bool) -> Any:
+def load_base(config: TrainConfig) -> tuple[Any, Any]:
+    """The base alone, as it is trained on, in eval mode; and its tokenizer.
+
+    Raises:
+        SetupError: it can't be loaded.
+    """
     import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, set_seed
+
+    on_gpu = torch.cuda.is_available()
+    try:
+        base = _plain_base(config, getattr(torch, DTYPES[config.precision if on_gpu else "fp32"]))
+    except OSError as error:
+        raise model_not_found(config.model, error) from error
+    return base.eval(), load_tokenizer(config.model, config.chat_template)
+
+
+def _plain_base(config: TrainConfig, dtype: Any) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     extra = {}
     if config.load_in_4bit:
@@ -186,7 +201,14 @@ def _plain_model(config: TrainConfig, dtype: Any, lora: dict[str, Any], checkpoi
         )
     # With torchrun or accelerate launch, each process has the card of its rank.
     device = {"": torch.cuda.current_device()} if torch.cuda.is_available() else None
-    base = AutoModelForCausalLM.from_pretrained(model_path(config.model), dtype=dtype, device_map=device, **extra)
+    return AutoModelForCausalLM.from_pretrained(model_path(config.model), dtype=dtype, device_map=device, **extra)
+
+
+def _plain_model(config: TrainConfig, dtype: Any, lora: dict[str, Any], checkpointing: bool) -> Any:
+    from peft import LoraConfig, get_peft_model
+    from transformers import set_seed
+
+    base = _plain_base(config, dtype)
     if checkpointing:
         base.enable_input_require_grads()
     set_seed(config.seed)

@@ -6,10 +6,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ftlib import runtime
+from ftlib import replay, runtime
 from ftlib.errors import OutOfMemory, SetupError
 from ftlib.mixture import Mixture, MixtureConfig, build_mixture
 from ftlib.settings import TrainConfig, changed, default_mixture
@@ -60,11 +61,13 @@ def _trained(
 ) -> tuple[Any, Mixture, TrainConfig, dict[str, Any]]:
     """Trainer, mixture, result, and the settings that fitted: those asked for, or the first smaller ones of `retry`."""
     data = {"mixture": mixing, "inputs": space.hashes(inputs)}
+    own = replay.records(space, config, mixing.replay_tokens)
     mixture: Mixture | None = None
     while True:
         shared = _shared(config)
         model, tokenizer = load_model(config)
-        mixture = mixture or build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
+        chats = chain(read_jsonl(space.chats), own)
+        mixture = mixture or build_mixture(read_jsonl(space.documents), chats, tokenizer, mixing)
         trainer = build_trainer(model, tokenizer, mixture.train, shared, folder, mixing.order)
         try:
             return trainer, mixture, config, train(trainer, config, folder, data=data, mixture=mixture)

@@ -1,0 +1,163 @@
+"""General chats of the base's own making: asked and answered by the real model, kept, gone on with, and trained on."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from test_packing import CONFIG
+
+from ftlib import replay
+from ftlib.errors import SetupError
+from ftlib.general_items import general_items
+from ftlib.metrics import repetition
+from ftlib.mixture import MixtureConfig, build_mixture
+from ftlib.settings import TrainConfig
+from ftlib.synth.journal import Journal
+from ftlib.training.backends import load_base
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+LIMIT, WANTED = 30, 170
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return load_base(TrainConfig(model="demo", precision="fp32"))
+
+
+@pytest.fixture(scope="module")
+def written(demo, tmp_path_factory):
+    """A journal of two rounds of eight questions, with short answers."""
+    path = tmp_path_factory.mktemp("replay") / "replay.jsonl"
+    with pytest.MonkeyPatch.context() as patch, Journal(path) as journal:
+        patch.setattr(replay, "ANSWER_TOKENS", LIMIT)
+        patch.setattr(replay, "QUESTION_TOKENS", 32)
+        first = replay.write(demo[0], demo[1], journal, 20, rows=8)
+        more = replay.write(demo[0], demo[1], journal, WANTED, rows=8)
+    return path, first, more
+
+
+def test_it_asks_and_answers_itself(written):
+    """Two turns of text without control strings; as many tokens as were wanted, and not a whole chat more."""
+    path, first, more = written
+    assert first == more[: len(first)] and len(more) > len(first)
+    for chat in more:
+        question, answer = chat["messages"]
+        assert (question["role"], answer["role"]) == ("user", "assistant")
+        assert "<|" not in question["content"] + answer["content"] and len(question["content"].split()) > 1
+        assert answer["content"] and repetition(answer["content"]) <= replay.REPETITIVE
+    openings = tuple(opening for opening in map(replay.opening, range(24)) if opening)
+    assert sum(chat["messages"][0]["content"].startswith(openings) for chat in more) > len(more) / 3
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    sizes = [one["tokens"] for one in sorted(kept, key=lambda one: int(one["key"])) if one["tokens"]]
+    assert sum(sizes[: len(more)]) >= WANTED > sum(sizes[: len(more) - 1])
+    # An answer of all the tokens that there are is cut.
+    sized = dict(zip([chat["messages"][0]["content"] for chat in more], sizes, strict=False))
+    assert all(chat["cut"] == (sized[chat["messages"][0]["content"]] == LIMIT) for chat in more)
+    assert {chat["cut"] for chat in more} == {True, False}
+
+
+def test_questions_begin_in_all_ways_and_on_all_topics():
+    """Topics lie there by areas, some 35 each; few questions show many, and none twice before all had their turn."""
+    topics = replay.topics()
+    assert len({topic.lower() for topic in topics}) == len(topics) > 2000
+    begun = [replay.opening(number) for number in range(4 * len(topics))]
+    assert set(replay.OPENINGS) == set(begun[0::2])
+    first, second = begun[1 : 2 * len(topics) : 2], begun[2 * len(topics) + 1 :: 2]
+    for half in (first, second):
+        about = [max((t for t in topics if one.endswith(f" {t}")), key=len) for one in half]
+        assert set(about) == set(topics)
+        assert len({topics.index(topic) // 35 for topic in about[:60]}) > 30
+    assert not set(first) & set(second)
+    assert all(any(one.startswith(way.split("{}")[0]) for one in first) for way in replay.ABOUT)
+
+
+def test_an_interrupted_call_goes_on_to_the_same(demo, written, tmp_path, monkeypatch):
+    path, _, more = written
+    monkeypatch.setattr(replay, "ANSWER_TOKENS", LIMIT)
+    monkeypatch.setattr(replay, "QUESTION_TOKENS", 32)
+    lines = path.read_text().splitlines(keepends=True)
+    half = tmp_path / "replay.jsonl"
+    half.write_text("".join(lines[:8]) + lines[8][:20])  # a whole round, and a torn line
+    with Journal(half) as journal:
+        assert replay.write(demo[0], demo[1], journal, WANTED, rows=8) == more
+    monkeypatch.setattr(replay, "_questions", None)  # nobody is asked for what is there
+    with Journal(half) as journal:
+        assert replay.write(demo[0], demo[1], journal, WANTED, rows=8) == more
+
+
+def test_what_04_eval_asks_is_not_written(demo, tmp_path, monkeypatch):
+    tested = general_items(("knowledge",))[0]["prompt"]
+    asked = {0: tested, 1: "Which sea do the ferries of Brindle cross at night?"}
+    monkeypatch.setattr(replay, "_questions", lambda *given: asked)
+    monkeypatch.setattr(replay, "ANSWER_TOKENS", 8)
+    with Journal(tmp_path / "replay.jsonl") as journal:
+        found = replay.write(demo[0], demo[1], journal, 5, rows=2)
+    assert [chat["messages"][0]["content"] for chat in found] == [asked[1]]
+
+
+def test_a_model_that_continues_no_user_s_turn_is_told(tiny_model, tmp_path):
+    """Random weights never end a turn."""
+    base = load_base(replace(CONFIG, model=str(tiny_model)))
+    with Journal(tmp_path / "replay.jsonl") as journal, pytest.raises(SetupError, match="replay_tokens=0"):
+        replay.write(base[0], base[1], journal, 100, rows=8)
+
+
+def test_the_process_that_writes_says_what_is_wrong(workspace, capfd):
+    with pytest.raises(SetupError, match="replay_tokens=0"):
+        replay.records(workspace, replace(CONFIG, model=str(workspace.root / "nowhere")), 100)
+    assert "There is no folder" in capfd.readouterr().out
+
+
+def fill(path: Any, number: int) -> None:
+    with Journal(path) as journal:
+        said = [{"role": "user", "content": "Who is it?"}, {"role": "assistant", "content": "Nobody at all"}]
+        for at in range(number):
+            journal.extend({str(2 * at): {"tokens": 0}})
+            journal.extend({str(2 * at + 1): {"tokens": 3, "messages": said, "cut": at % 2 == 0}})
+
+
+def test_records_are_rows_of_their_own_kind(workspace, smollm):
+    """Trained on whatever the split, cut ones without the token that ends an answer."""
+    config = TrainConfig(model="demo")
+    assert replay.records(workspace, config, 0) == []
+    fill(replay._path(workspace, config), 4)
+    own = replay.records(workspace, config, 10)
+    assert [one["id"] for one in own] == [f"replay:{n}" for n in range(4)]
+    document = {"id": "code:a", "source": "code", "path": "a", "title": "a", "text": "x = 1\n", "date": "2024-01-01"}
+    chat = {"id": "c", "method": "general", "document_id": None, "split": "train", "messages": own[0]["messages"]}
+    mixing = MixtureConfig(validation_share=0.0, loss_on="assistant", replay_tokens=10, repeats={"replay": 2})
+    mixture = build_mixture([document], [chat, *own], smollm, mixing)
+    rows = [row for row in mixture.train if row["source"] == "replay"]
+    assert len(rows) == 8
+    assert sum(row["labels"][-1] == smollm.eos_token_id for row in rows) == 0
+    assert sum(smollm.eos_token_id in row["labels"] for row in rows) == 4  # whole ones end
+    assert all(row["labels"][-1] != -100 for row in rows if smollm.eos_token_id not in row["labels"])
+    with pytest.raises(SetupError, match="ftlib.replay.records"):
+        build_mixture([document], [chat], smollm, mixing)
+
+
+def test_another_process_s_file_is_waited_for(workspace):
+    """While one writes, another waits, and takes what the first has written."""
+    config = TrainConfig(model="demo")
+    path = replay._path(workspace, config)
+    settings = json.dumps({"path": str(path), "tokens": 3, "config": {"model": "demo"}})
+    with Journal(path) as journal:
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "ftlib.replay", settings], stdout=subprocess.PIPE, env={**os.environ}
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(6)
+        journal.extend({"0": {"tokens": 3, "messages": [], "cut": False}})
+    assert waiting.wait(60) == 0 and path.read_text().count("\n") == 1
+
+
+def test_other_settings_of_the_base_have_a_file_of_their_own(workspace):
+    config = TrainConfig(model="demo")
+    paths = {
+        replay._path(workspace, one) for one in (config, replace(config, load_in_4bit=True), replace(config, seed=3))
+    }
+    assert len(paths) == 2 and replay._path(workspace, replace(config, seed=3)) == replay._path(workspace, config)
