@@ -2,10 +2,11 @@
 
     python benchmarks/reference.py prepare --repository manage-frontend.git --data FOLDER --workspace W   # no GPU
     python benchmarks/reference.py run --workspace W --arm ours --seeds 0,1,2 --out results.json
+    python benchmarks/reference.py report --workspace W --arm ours            # where `run` had no matplotlib
 
 `prepare` needs the repository and the question sets, `run` the workspace alone and no network. Each seed is a process,
 which trains (as 03_train), evaluates (as 04_eval) and is not done again; of answers, those that are there are kept.
-`--try`: two steps and few questions, in minutes on a CPU. The last line is JSON.
+Seed 0 gets a report. `--try`: two steps and few questions, in minutes on a CPU. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def trained(space: Workspace, name: str, arm: str, seed: int, short: bool) -> No
 
 
 def evaluated(space: Workspace, name: str, seed: int, short: bool) -> None:
-    """04_eval; the report of seed 0 where matplotlib is installed."""
+    """04_eval."""
     run, folder = require_run(space, name), space.eval(name)
     asked = {**ASKED, **(TRY_ASKED if short else {}), **(FURTHER if seed else {})}
     config = settings.changed(default_eval(runtime.accelerator()), asked)
@@ -144,7 +145,7 @@ def evaluated(space: Workspace, name: str, seed: int, short: bool) -> None:
         "run": space.run(name) / "manifest.json",
     }
     if not is_done(folder, settings=asdict(config), inputs=inputs):
-        (folder / "report.html").unlink(missing_ok=True)
+        (folder / "report.html").unlink(missing_ok=True)  # of other answers
         model, tokenizer, _ = load_arms(space.run(name))
         mixing = settings.changed(mixture.MixtureConfig(**run["settings"]["mixture"]), {"replay_tokens": 0})
         chats = rows_of(space.root, run["settings"]["chats"])
@@ -158,12 +159,15 @@ def evaluated(space: Workspace, name: str, seed: int, short: bool) -> None:
         kept = {"settings": asdict(config), "inputs": inputs, "counts": counts}
         write_manifest(folder, stage="04_eval", packages=("torch", "peft"), **kept)
         print(f"{name}: evaluated in {results['seconds']:.0f} s: {results['verdict']['line']}", flush=True)
-    if seed == 0 and not (folder / "report.html").is_file() and find_spec("matplotlib"):
-        samples, results = answered(space, name)
-        project, its = (read_manifest(space.chats) or {})["project"], run["settings"]["train"]
-        about = {"project": project, "run": name, "model": its["model"], "rank": its["lora_r"]}
-        about |= {"steps": run["counts"]["steps"], "machine": results["machine"]["name"]}
-        print("The whole report:", write_report(folder, samples, results, about))
+
+
+def reported(space: Workspace, name: str) -> None:
+    """The report, from what lies in the run's evals; it needs matplotlib."""
+    (samples, results), run = answered(space, name), require_run(space, name)
+    project, config = (read_manifest(space.chats) or {})["project"], run["settings"]["train"]
+    about = {"project": project, "run": name, "model": config["model"], "rank": config["lora_r"]}
+    about |= {"steps": run["counts"]["steps"], "machine": results["machine"]["name"]}
+    print("The whole report:", write_report(space.eval(name), samples, results, about))
 
 
 def answered(space: Workspace, name: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -171,10 +175,12 @@ def answered(space: Workspace, name: str) -> tuple[list[dict[str, Any]], dict[st
     return list(read_jsonl(space.eval(name) / "samples.jsonl")), read_json(space.eval(name) / "results.json")
 
 
-def run(space: Workspace, arm: str, seeds: list[int], short: bool, goals: Mapping[str, float]) -> dict[str, Any]:
-    """Each seed in a process of its own, as a notebook's, then what they say together."""
+def run(
+    space: Workspace, arm: str, seeds: list[int], short: bool, goals: Mapping[str, float], out: Path | None
+) -> dict[str, Any]:
+    """Each seed in a process of its own, as a notebook's; after each, `out` has what those so far say together."""
     require(space, "documents", "chats")
-    records, asked = [], []
+    records, asked, found = [], [], {}
     for seed in seeds:
         name = f"{arm}-seed{seed}"
         command = [sys.executable, __file__, "seed", "--workspace", str(space.root), "--arm", arm, "--seeds", str(seed)]
@@ -182,13 +188,16 @@ def run(space: Workspace, arm: str, seeds: list[int], short: bool, goals: Mappin
         samples, results = answered(space, name)
         records.append(record(seed, require_run(space, name), samples, results))
         asked.append(samples)
-    told = f"python benchmarks/reference.py run --arm {arm} --seeds {','.join(map(str, seeds))}" + " --try" * short
-    return {"arm": arm, **summary(records, asked, goals), **circumstances(), "command": told}
+        told = f"python benchmarks/reference.py run --arm {arm} --seeds {','.join(map(str, seeds))}{' --try' * short}"
+        found = {"arm": arm, **summary(records, asked, goals), **circumstances(), "command": told}
+        if out:
+            write_json(out, found)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("prepare", "run", "seed"), help="seed: one of them, in this process")
+    parser.add_argument("what", choices=("prepare", "run", "seed", "report"), help="seed: in this process")
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--repository", type=Path, help="the case study's, bare")
     parser.add_argument("--data", type=Path, help="with qa_train.jsonl, qa_paraphrase.jsonl and qa_unknown.jsonl")
@@ -208,12 +217,14 @@ def main() -> None:
             trained(space, name, options.arm, seed, options.short)
             faults.free_memory()
             evaluated(space, name, seed, options.short)
+            if seed == 0 and not (space.eval(name) / "report.html").is_file() and find_spec("matplotlib"):
+                reported(space, name)
+    elif options.what == "report":
+        reported(open_workspace(options.workspace), f"{options.arm}-seed{seeds[0]}")
     else:
         goals = {**GOALS, **json.loads(options.goals)}
-        found = run(open_workspace(options.workspace), options.arm, seeds, options.short, goals)
-        if options.out:
-            write_json(options.out, found)
-        print(json.dumps(found))
+        space = open_workspace(options.workspace)
+        print(json.dumps(run(space, options.arm, seeds, options.short, goals, options.out)))
 
 
 if __name__ == "__main__":
