@@ -99,6 +99,16 @@ def test_what_04_eval_asks_is_not_written(demo, tmp_path, monkeypatch):
     assert [chat["messages"][0]["content"] for chat in found] == [asked[1]]
 
 
+def test_answers_that_loop_or_say_nothing_are_left_out(demo, tmp_path, monkeypatch):
+    said = ["A ferry is a boat.", "", "no, no, no, no, no, no, no", "It sails at nine."]
+    monkeypatch.setattr(replay, "_questions", lambda *given: {n: f"Where does ferry {n} go?" for n in range(4)})
+    answer = {"tokens": 5, "ended": True}
+    monkeypatch.setattr(replay, "answers", lambda *given, **more: [(n, {"text": said[n], **answer}) for n in range(4)])
+    with Journal(tmp_path / "replay.jsonl") as journal:
+        found = replay.write(demo[0], demo[1], journal, 10, rows=4)
+    assert [chat["messages"][1]["content"] for chat in found] == [said[0], said[3]]
+
+
 def test_a_model_that_continues_no_user_s_turn_is_told(tiny_model, tmp_path):
     """Random weights never end a turn."""
     base = load_base(replace(CONFIG, model=str(tiny_model)))
