@@ -177,7 +177,7 @@ for wanted in (["wiki", "docs", "code"], ["page_qa", "page_instruction"]):
 # %%
 from ftlib.rows import lengths
 
-print(planner.lines(planner.fit(config, machine, lengths(mixture.train)))[-1])
+print(planner.lines(planner.fit(config, machine, lengths(mixture.train), held=bool(own)))[-1])
 
 # %% [markdown]
 # ## Train

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -117,6 +118,23 @@ def test_the_work_of_a_token_is_the_recipes():
     assert (round(model / 1e9, 1), round(done / 1e9, 1)) == (42.9, 61.7)
     assert mistral.adapter_weights(512) == 32 * 512 * (2 * 8192 + 2 * 5120 + 3 * 18432)
     assert flops.mean_context([1, 3]) == (1 + 1 + 2 + 3) / 4
+
+
+def test_the_base_that_is_computed_along_takes_its_time(tmp_path):
+    """Forwards, once more: Mistral's own weights and its attention, where the backend holds rows at all."""
+    mistral = flops.Shape(32, 4096, 4096, 1024, 14336, 32000, tied=False)
+    plain, held = (flops.work(mistral, 512, 4096, held=held) for held in (False, True))
+    assert held[0] == plain[0] and held[1] - plain[1] == 2 * (mistral.weights - 32000 * 4096) + 4 * 32 * 4096 * 4096
+    config = config_file(tmp_path / "mistral", MISTRAL)
+    fits: dict[tuple[str, bool], Any] = {
+        (backend, held): planner.fit(replace(config, backend=backend), H100, [8192] * 10, held=held).minutes
+        for backend in ("compiled", "trl")
+        for held in (False, True)
+    }
+    assert 1.25 < fits["compiled", True] / fits["compiled", False] < 1.5
+    assert fits["trl", True] == fits["trl", False]
+    spared = planner.fit(replace(config, backend="compiled", hold_strength=0.0), H100, [8192] * 10, held=True)
+    assert spared.minutes == fits["compiled", False]
 
 
 def test_what_ran_out_of_memory_is_not_planned():

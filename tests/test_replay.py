@@ -14,7 +14,7 @@ from ftlib import replay
 from ftlib.errors import SetupError
 from ftlib.general_items import general_items
 from ftlib.metrics import repetition
-from ftlib.mixture import MixtureConfig, build_mixture
+from ftlib.mixture import MixtureConfig, build_mixture, split_of_chat
 from ftlib.settings import TrainConfig
 from ftlib.synth.journal import Journal
 from ftlib.training.backends import load_base
@@ -99,6 +99,16 @@ def test_what_04_eval_asks_is_not_written(demo, tmp_path, monkeypatch):
     assert [chat["messages"][0]["content"] for chat in found] == [asked[1]]
 
 
+def test_answers_that_loop_or_say_nothing_are_left_out(demo, tmp_path, monkeypatch):
+    said = ["A ferry is a boat.", "", "no, no, no, no, no, no, no", "It sails at nine."]
+    monkeypatch.setattr(replay, "_questions", lambda *given: {n: f"Where does ferry {n} go?" for n in range(4)})
+    answer = {"tokens": 5, "ended": True}
+    monkeypatch.setattr(replay, "answers", lambda *given, **more: [(n, {"text": said[n], **answer}) for n in range(4)])
+    with Journal(tmp_path / "replay.jsonl") as journal:
+        found = replay.write(demo[0], demo[1], journal, 10, rows=4)
+    assert [chat["messages"][1]["content"] for chat in found] == [said[0], said[3]]
+
+
 def test_a_model_that_continues_no_user_s_turn_is_told(tiny_model, tmp_path):
     """Random weights never end a turn."""
     base = load_base(replace(CONFIG, model=str(tiny_model)))
@@ -128,8 +138,9 @@ def test_records_are_rows_of_their_own_kind(workspace, smollm):
     own = replay.records(workspace, config, 10)
     assert [one["id"] for one in own] == [f"replay:{n}" for n in range(4)]
     document = {"id": "code:a", "source": "code", "path": "a", "title": "a", "text": "x = 1\n", "date": "2024-01-01"}
-    chat = {"id": "c", "method": "general", "document_id": None, "split": "train", "messages": own[0]["messages"]}
-    mixing = MixtureConfig(validation_share=0.0, loss_on="assistant", replay_tokens=10, repeats={"replay": 2})
+    chat = {"id": "c", "method": "general", "document_id": None, "messages": own[0]["messages"]}
+    chat["split"] = split_of_chat(chat, 0.99)
+    mixing = MixtureConfig(validation_share=0.99, loss_on="assistant", replay_tokens=10, repeats={"replay": 2})
     mixture = build_mixture([document], [chat, *own], smollm, mixing)
     rows = [row for row in mixture.train if row["source"] == "replay"]
     assert len(rows) == 8

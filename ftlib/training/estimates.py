@@ -146,15 +146,23 @@ def _loss_bytes(shape: flops.Shape, tokens: int, backend: str, wide: int) -> flo
 
 
 def seconds_per_token(
-    shape: flops.Shape, config: TrainConfig, backend: str, peak: float, context: float, row: float
+    shape: flops.Shape,
+    config: TrainConfig,
+    backend: str,
+    peak: float,
+    context: float,
+    row: float,
+    held: bool = False,
 ) -> float:
     """Of a whole step, optimizer included, by the token with a loss.
 
     Args:
         peak: the card's operations a second; context: tokens that a token attends to in the mean (flops.mean_context);
         row: tokens of a row of the batch in the mean: max_length where rows are packed.
+        held: some rows are held to the base (`holding`), which the compiled backend computes along.
     """
-    _, hardware = flops.work_of(shape, config, context, recomputed(config, shape.layers, backend))
+    again = recomputed(config, shape.layers, backend)
+    _, hardware = flops.work_of(shape, config, context, again, held and backend == "compiled")
     share = SHARE[backend] * min(1.0, shape.hidden / 4096) ** 0.46
     step = config.per_device_train_batch_size * config.gradient_accumulation_steps * row
     # Its time goes with the memory's speed, which differs less between cards than the operations': the safe side.

@@ -91,7 +91,14 @@ def shape_of(config: Any) -> Shape:
 
 
 def work(
-    shape: Shape, rank: int, context: float, checkpoint_layers: int = 0, *, layers_too: bool = False, head: bool = False
+    shape: Shape,
+    rank: int,
+    context: float,
+    checkpoint_layers: int = 0,
+    *,
+    layers_too: bool = False,
+    head: bool = False,
+    held: bool = False,
 ) -> tuple[float, float]:
     """Operations for a token: the model's, and the hardware's.
 
@@ -100,20 +107,25 @@ def work(
         context: tokens that a token attends to, in the mean: about half of a document's length.
         checkpoint_layers: how many layers are computed again in the backward pass.
         layers_too: the layers' own matrices are trained; head: the head is. (An embedding multiplies nothing.)
+        held: the base is computed along (`holding`), forwards, which counts to the hardware's.
     """
     attention = 4 * shape.layers * shape.attention * context
     layers = 2 * shape.layers * shape.layer_weights
     adapter = 2 * shape.adapter_weights(rank)
     model = (2 + layers_too) * layers + (2 + head) * 2 * shape.head_weights + 3 * (adapter + attention)
     again = (layers + adapter + attention) * checkpoint_layers / shape.layers
-    return float(model), float(model + again)
+    base = layers + attention + 2 * shape.head_weights if held else 0
+    return float(model), float(model + again + base)
 
 
-def work_of(shape: Shape, config: TrainConfig, context: float, checkpoint_layers: int) -> tuple[float, float]:
+def work_of(
+    shape: Shape, config: TrainConfig, context: float, checkpoint_layers: int, held: bool = False
+) -> tuple[float, float]:
     """`work` of a run with these settings."""
     full = config.method == "full"
     rank = 0 if full else config.lora_r
-    return work(shape, rank, context, checkpoint_layers, layers_too=full, head=full or config.train_embeddings)
+    whole_head = full or config.train_embeddings
+    return work(shape, rank, context, checkpoint_layers, layers_too=full, head=whole_head, held=held)
 
 
 def mean_context(lengths: Any) -> float:

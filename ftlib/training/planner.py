@@ -66,6 +66,7 @@ def fit(
     *,
     margin: float = 0.08,
     batch_tokens: int | None = None,
+    held: bool = False,
 ) -> Plan:
     """The fastest setting that fits: backend, 16 or 4 bits, optimizer, recomputed layers and micro-batch.
 
@@ -78,6 +79,7 @@ def fit(
         lengths: tokens of the rows of an epoch, for minutes and cost.
         margin: share of the card's memory that stays free.
         batch_tokens: tokens of an optimizer step, in place of the config's rows.
+        held: some rows are the base's own chats, for which it is computed along (`holding`).
 
     Raises:
         SetupError: the least setting does not fit; the message says what it needs, what there is, and the ways out. Or
@@ -103,7 +105,9 @@ def fit(
     limit = machine.memory_gib * (1 - margin) - CONTEXT_GIB
 
     def seconds(candidate: TrainConfig, backend: str) -> float:
-        return seconds_per_token(shape, candidate, backend, known or 1e14, context, row)
+        return seconds_per_token(
+            shape, candidate, backend, known or 1e14, context, row, held and bool(config.hold_strength)
+        )
 
     why: list[str] = []
     for option, backend, reason in _options(config, machine):

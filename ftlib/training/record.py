@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ftlib import report, runtime
 from ftlib.progress import curves
 from ftlib.rows import lengths
-from ftlib.training import flops, whole
+from ftlib.training import flops, holding, whole
 from ftlib.training.estimates import recomputed
 from ftlib.workspace import installed, plain, read_json, write_json, write_jsonl
 
@@ -63,7 +63,8 @@ def card_share(model: Any, config: TrainConfig, rows: Any, tokens_per_second: fl
     shape = flops.shape_of(model.config)
     context = flops.mean_context(lengths(rows))
     again = recomputed(config, shape.layers, model.ftlib_path["backend"])
-    works = flops.work_of(shape, config, context, again)
+    held = bool(config.hold_strength) and model.ftlib_path["backend"] == "compiled" and holding.any_held(rows)
+    works = flops.work_of(shape, config, context, again, held)
     return {
         name: round(tokens_per_second * work / peak, 4)
         for name, work in zip(("model_flops_share", "hardware_flops_share"), works, strict=True)
