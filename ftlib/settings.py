@@ -132,6 +132,22 @@ def default_mixture(config: TrainConfig) -> MixtureConfig:
     return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats={"page_qa": 10})
 
 
+def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> dict[str, Any]:
+    """The fields of SynthConfig that depend on the model to train.
+
+    The embedded model learns the sentence that it is shown, not what it says. For it pages and files are asked
+    for in several wordings, and as many chats as documents, 600 at most, ask for what does not exist; other models have
+    one wording and no such chats, as in the article.
+
+    Args:
+        documents: how many there are.
+    """
+    found: dict[str, Any] = {"snapshot_tokens": default_config(model, machine).max_length}
+    if model == DEMO:
+        found |= {"snapshot_wordings": 4, "unknown_chats": min(documents, 600)}
+    return found
+
+
 def check_config(config: TrainConfig) -> None:
     """Raises SetupError for a setting that can't work, before anything is loaded."""
     machine = runtime.accelerator()
