@@ -27,7 +27,7 @@
 # be understood without it are kept. A tenth of the documents is held out, with all their chats. In other words, too:
 # `paraphrases` in a row of the question file are more wordings of its question to train on, and
 # `synth_settings = {"snapshot_wordings": 3}` has each page and file asked for in three. `unknown_chats` ask for what does
-# not exist. For the embedded model several wordings and unknown chats are the default (`settings.default_synth`).
+# not exist. The embedded model has defaults of its own (`settings.default_synth`); `synth_settings` goes before them.
 
 # %% [markdown]
 # ## Install

@@ -38,6 +38,7 @@ def test_the_notebooks_run_and_the_tuned_model_has_learned(finished):
     }
     assert right["trained"][0] == 0
     assert right["trained"][1] >= sets["trained"]["n"] / 2
+    assert right["paraphrases"][1] >= sets["paraphrases"]["n"] / 4  # with one wording of each question it was 1 of 12
     assert results["verdict"]["checks"][0]["result"] == "PASS"
     # Greedy answers of so small a model differ between kinds of CPU: 9 of 24 where this was written, base 12.
     assert right["general"][0] >= 9
@@ -49,7 +50,7 @@ def test_the_notebooks_run_and_the_tuned_model_has_learned(finished):
 
 def test_02_synth_wrote_what_the_embedded_model_needs(finished):
     folder, _ = finished
-    manifest = read_manifest(folder / "chats.jsonl")
+    manifest = read_manifest(folder / "chats.jsonl") or {}
     documents = sum(1 for _ in read_jsonl(folder / "documents.jsonl"))
     wanted = default_synth(DEMO, accelerator(), documents)
     assert {name: manifest["settings"][name] for name in wanted} == wanted

@@ -28,6 +28,7 @@ def test_other_models_get_the_articles_chats(name, machine):
 @pytest.mark.parametrize("documents, unknown", [(0, 0), (1, 1), (49, 49), (600, 600), (601, 600), (90_000, 600)])
 def test_the_embedded_model_gets_wordings_and_as_many_unknown_chats_as_documents(machine, documents, unknown):
     found = default_synth(models.DEMO, machine, documents)
-    assert found["unknown_chats"] == unknown and found["snapshot_wordings"] > 1
+    assert found["unknown_chats"] == unknown and found["paraphrases"] > 1
+    assert (found["snapshot_wordings"] > 1) == (machine.kind == "cuda")  # a CPU has no time for them
     assert found["snapshot_tokens"] == default_mixture(default_config(models.DEMO, machine)).max_length
     check(changed(SynthConfig(), found))
