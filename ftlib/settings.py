@@ -122,14 +122,13 @@ def default_mixture(config: TrainConfig) -> MixtureConfig:
     """The recipe's mixture; for the embedded model, question/answer pairs repeated, and loss on the answers only.
 
     The trials are in benchmarks/results/sample_settings.json. On the sample and a CPU, seven wordings of each question,
-    each shown twice, give 20 of 21 trained questions and 12 of 21 in untrained words, for 46,000 tokens; one wording
-    shown ten times gave 9 of 12 and 1 of 12, for 31,000. Without general chats more of what the base knows is lost.
-    What does not exist is not learned there: of 8 such questions none was admitted with 49 unknown chats shown once or
-    three times, or with 150.
+    each shown twice, give 11 of 12 trained questions, 8 of 12 in untrained words and 8 of 24 general items, for 40,000
+    tokens; one wording shown ten times gave 9, 1 and 9, for 31,000. Unknown chats are too few there to be learned from:
+    shown three times, or 150 in place of 49, they had no test question admitted either.
     """
     if config.model != DEMO:
         return MixtureConfig(max_length=config.max_length)
-    return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats={"page_qa": 2, "unknown": 3})
+    return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats={"page_qa": 2})
 
 
 def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> dict[str, Any]:
