@@ -26,7 +26,8 @@
 # page (`page_instruction`), one question for each code file (`file_snapshot`). Only pairs that stand on their page and can
 # be understood without it are kept. A tenth of the documents is held out, with all their chats. In other words, too:
 # `paraphrases` in a row of the question file are more wordings of its question to train on, and
-# `synth_settings = {"snapshot_wordings": 3}` has each page and file asked for in three.
+# `synth_settings = {"snapshot_wordings": 3}` has each page and file asked for in three. `unknown_chats` ask for what does
+# not exist. The embedded model has defaults of its own (`settings.default_synth`); `synth_settings` goes before them.
 
 # %% [markdown]
 # ## Install
@@ -65,7 +66,7 @@ synth_settings = {}  # any other field of SynthConfig, e.g. {"paraphrases": 2, "
 
 # %%
 from ftlib import models, runtime, settings
-from ftlib.workspace import open_workspace
+from ftlib.workspace import open_workspace, read_jsonl, require
 
 space = open_workspace(workspace or runtime.default_workspace(use_drive=use_drive))
 print(space.root)
@@ -92,8 +93,9 @@ config = SynthConfig(
 )
 machine = runtime.accelerator()
 name = model or models.default_model(machine.memory_gib)
-longest = settings.default_config(name, machine).max_length
-config = settings.changed(config, {"snapshot_tokens": longest, **synth_settings})
+require(space, "documents")
+documents = sum(1 for _ in read_jsonl(space.documents))
+config = settings.changed(config, {**settings.default_synth(name, machine, documents), **synth_settings})
 api_key = runtime.secret(api_key_name, ask=ask_for_key)
 if (base_url or api_key) and not questions:
     print(money.in_words(plan(config, space), config))
@@ -118,7 +120,6 @@ if manifest["unanswered"]:
 from IPython.display import HTML, Image, display
 
 from ftlib import plots, report
-from ftlib.workspace import read_jsonl
 
 counts = manifest["counts"]
 rows = [{"method": m, "chats": n, "held out": counts["validation"].get(m, 0)} for m, n in counts["chats"].items()]

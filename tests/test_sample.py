@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ftlib import sample
+from ftlib.similar import near_duplicates, repeated
 
 DATA = Path(sample.__file__).parent / "data"
 HEAD = "ff49d7d9"  # a change of the data changes these two; nothing else may
@@ -289,6 +290,21 @@ def test_paraphrases_ask_for_the_same_in_other_words():
         }
         first, second = (set(re.findall(r"\w+", text["question"].lower())) for text in (original, row))
         assert len(first & second) / len(first | second) < 0.5, (original["question"], row["question"])
+
+
+def test_wordings_to_train_on_give_no_answer_away_and_are_none_of_those_that_are_only_asked():
+    rows = sample.questions("questions")
+    asked = [row["question"] for kind in ("paraphrases", "unknown", "changed") for row in sample.questions(kind)]
+    mine = [text for row in rows for text in (row["question"], *row["paraphrases"])]
+    assert not near_duplicates(asked, mine) and not repeated(mine)
+    for row in rows:
+        assert len(row["paraphrases"]) == 6
+        for text in row["paraphrases"]:
+            assert "brindlewick" in text.lower()
+            assert not any(keyword.lower() in text.lower() for keyword in row["keywords"]), text
+        # Not one form with other words put in: few of a question's wordings begin alike, and some are no questions.
+        assert len({text.split()[0] for text in row["paraphrases"]}) >= 4, row["paraphrases"]
+        assert 1 <= sum(text.endswith("?") for text in row["paraphrases"]) <= 5, row["paraphrases"]
 
 
 def test_unknown_questions_have_no_answer_in_the_sample(documents):

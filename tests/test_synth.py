@@ -31,7 +31,7 @@ def test_the_sample_without_an_api_takes_its_question_file_and_says_so(scraped, 
     chats = list(read_jsonl(scraped.chats))
     methods = Counter(chat["method"] for chat in chats)
     sources = Counter(d["source"] for d in read_jsonl(scraped.documents))
-    assert methods["page_qa"] == 24
+    assert methods["page_qa"] == 24 * 7  # each pair in seven wordings
     assert methods["page_instruction"] == sources["wiki"] + sources["docs"]
     assert methods["file_snapshot"] == sources["code"]
     assert manifest["counts"]["chats"] == dict(methods)
@@ -98,7 +98,7 @@ def test_own_dialogues_join_in_and_go_before_what_asks_the_same(scraped, tmp_pat
     assert [chat["messages"][-1]["content"] for chat in mine] == ["Mine.", "Fennhollow.", "Another answer."]
     same = [chat for chat in chats if chat["messages"][0]["content"] == first["question"]]
     assert [chat["messages"][-1]["content"] for chat in same] == ["Mine."]
-    assert manifest["counts"]["chats"]["yours"] == 3 and manifest["counts"]["chats"]["page_qa"] == 23
+    assert manifest["counts"]["chats"]["yours"] == 3 and manifest["counts"]["chats"]["page_qa"] == 23 * 7
     assert mine[2]["split"] == split_of("wiki:Deploying.md") and mine[1]["split"] == split_of(mine[1]["id"])
     # The file's own content counts: another one is another stage.
     write_jsonl(path, [{"instruction": "Hi?", "output": "Ho."}])
@@ -363,7 +363,7 @@ def test_the_last_paraphrases_of_a_file_may_be_only_asked(scraped, tmp_path):
 def test_pages_and_files_are_asked_for_in_several_wordings(scraped):
     run(SynthConfig(), scraped)
     once, asked = list(read_jsonl(scraped.chats)), list(read_jsonl(questions_path(scraped)))
-    assert not any("of" in chat for chat in once)
+    assert {chat["method"] for chat in once if "of" in chat} == {"page_qa"}  # by the question file
     for wordings in (2, 9):
         manifest = run(SynthConfig(snapshot_wordings=wordings), scraped)
         chats = list(read_jsonl(scraped.chats))
