@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def losses(backend: str, workspace: str, model: str, steps: int, changes: dict[s
     config = changed(config, changes)
     space = open_workspace(workspace)
     loaded, tokenizer = load_model(config)
-    mixture = build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, default_mixture(config))
+    mixing = replace(default_mixture(config), replay_tokens=0)
+    mixture = build_mixture(read_jsonl(space.documents), read_jsonl(space.chats), tokenizer, mixing)
     folder = Path(tempfile.mkdtemp())
     trainer = build_trainer(loaded, tokenizer, mixture.train, config, folder)
     # Of every step: where a step is one CUDA graph, the usual is every tenth.

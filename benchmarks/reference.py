@@ -69,13 +69,13 @@ ARMS: dict[str, dict[str, Any]] = {
     "naive": {
         "train": {**COMMON, "lora_r": 256, "lora_alpha": 256, "learning_rate": 3e-4, "num_train_epochs": 4.5,
                   "per_device_train_batch_size": 4},
-        "mixture": {"loss_on": "all", "repeats": {"page_qa": 3, "general": 0}},
+        "mixture": {"loss_on": "all", "repeats": {"page_qa": 3, "general": 0}, "replay_tokens": 0},
         "chats": PLAIN,
     },
     "article": {
         "train": {**COMMON, "lora_r": 512, "lora_alpha": 512, "learning_rate": 2e-5, "num_train_epochs": 1,
                   "lr_scheduler_type": "cosine", "warmup_steps": 0, "per_device_train_batch_size": 1},
-        "mixture": {"loss_on": "all", "repeats": {"general": 0}},
+        "mixture": {"loss_on": "all", "repeats": {"general": 0}, "replay_tokens": 0},
         "chats": PLAIN,
     },
 }  # fmt: skip

@@ -24,6 +24,20 @@ def test_other_models_get_the_articles_chats(name, machine):
     assert (config.snapshot_wordings, config.unknown_chats) == (1, 0)
 
 
+def test_the_embedded_model_is_held_to_its_base_where_there_is_a_card():
+    """A file is seen as often as in the trial of docs/results.md, over all its wordings."""
+    config = default_config(models.DEMO, CARD)
+    mixing = default_mixture(config)
+    assert config.precision == "bf16" and config.packing and config.hold_strength > 0
+    assert mixing.replay_tokens > 0 and mixing.loss_on == "assistant" and mixing.max_length == config.max_length
+    wordings = default_synth(models.DEMO, CARD, 100)["snapshot_wordings"]
+    assert mixing.repeats["file_snapshot"] * wordings == 24
+    small = default_mixture(default_config(models.DEMO, CPU))
+    assert not small.replay_tokens and set(small.repeats) <= set(mixing.repeats)  # minutes on a CPU
+    article = default_mixture(default_config(models.RECIPE_MODEL, CARD))
+    assert not article.replay_tokens and not article.repeats and article.loss_on == "all"
+
+
 @pytest.mark.parametrize("machine", [CPU, CARD, replace(CARD, bf16=False)], ids=["cpu", "cuda", "no-bf16"])
 @pytest.mark.parametrize("documents, unknown", [(0, 0), (1, 1), (49, 49), (600, 600), (601, 600), (90_000, 600)])
 def test_the_embedded_model_gets_wordings_and_as_many_unknown_chats_as_documents(machine, documents, unknown):
