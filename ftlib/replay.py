@@ -80,10 +80,8 @@ def records(workspace: Workspace, config: TrainConfig, tokens: int) -> list[dict
     if tokens <= 0:
         return []
     path = _path(workspace, config)
-    if (chats := _enough(path, tokens)) is None:
-        _written(path, config, tokens)
-        chats = _enough(path, tokens)
-        assert chats is not None
+    while (chats := _enough(path, tokens)) is None:
+        _written(path, config, tokens)  # and again where another process of the run has the file just then
     return [
         {"id": f"{METHOD}:{number}", "method": METHOD, "document_id": None, "split": "train", **chat}
         for number, chat in enumerate(chats)

@@ -166,6 +166,15 @@ def test_another_process_s_file_is_waited_for(workspace):
     assert waiting.wait(60) == 0 and path.read_text().count("\n") == 1
 
 
+def test_a_file_that_another_process_has_just_then_is_asked_for_again(workspace, monkeypatch):
+    """Of several processes of a run, one may look while the next one does."""
+    config = TrainConfig(model="demo")
+    fill(path := replay._path(workspace, config), 4)
+    others = [Journal(path).__enter__(), None]
+    monkeypatch.setattr(replay, "_written", lambda *given: (other := others.pop(0)) and other.__exit__())
+    assert len(replay.records(workspace, config, 10)) == 4 and others == [None]
+
+
 def test_other_settings_of_the_base_have_a_file_of_their_own(workspace):
     config = TrainConfig(model="demo")
     paths = {
