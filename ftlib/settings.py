@@ -161,7 +161,7 @@ def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> d
 
     The embedded model learns the sentence that it is shown, not what it says. For it an API writes each question in
     several wordings (a question file has its own), pages and files are asked for in several on a GPU, and as many chats
-    as documents, 600 at most, ask for what does not exist. Other models have one wording and no such chats, as in the
+    as documents (a quarter on a CPU), 600 at most, ask for what does not exist. Other models have one wording and no such chats, as in the
     article.
 
     Args:
@@ -169,9 +169,10 @@ def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> d
     """
     found: dict[str, Any] = {"snapshot_tokens": default_config(model, machine).max_length}
     if model == DEMO:
-        # One more of each page and file of the sample is 5,300 tokens, an eighth of what a CPU has time for.
-        wordings = 4 if machine.kind == "cuda" else 1
-        found |= {"paraphrases": 6, "snapshot_wordings": wordings, "unknown_chats": min(documents, 600)}
+        # One more of each page and file of the sample is 5,300 tokens, an eighth of what a CPU has time for; and a
+        # document's unknown chat one more, from which it learned nothing there.
+        wordings, unknown = (4, documents) if machine.kind == "cuda" else (1, documents // 4)
+        found |= {"paraphrases": 6, "snapshot_wordings": wordings, "unknown_chats": min(unknown, 600)}
     return found
 
 

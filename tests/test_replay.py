@@ -20,7 +20,7 @@ from ftlib.synth.journal import Journal
 from ftlib.training.backends import load_base
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-LIMIT, WANTED = 30, 170
+LIMIT, WANTED = 24, 130
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ def test_the_embedded_model_is_held_to_its_base_where_there_is_a_card():
 @pytest.mark.parametrize("documents, unknown", [(0, 0), (1, 1), (49, 49), (600, 600), (601, 600), (90_000, 600)])
 def test_the_embedded_model_gets_wordings_and_as_many_unknown_chats_as_documents(machine, documents, unknown):
     found = default_synth(models.DEMO, machine, documents)
+    unknown = min(documents // 4, 600) if machine.kind == "cpu" else unknown
     assert found["unknown_chats"] == unknown and found["paraphrases"] > 1
     assert (found["snapshot_wordings"] > 1) == (machine.kind == "cuda")  # a CPU has no time for them
     assert found["snapshot_tokens"] == default_mixture(default_config(models.DEMO, machine)).max_length
