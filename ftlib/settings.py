@@ -161,8 +161,8 @@ def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> d
 
     The embedded model learns the sentence that it is shown, not what it says. For it an API writes each question in
     several wordings (a question file has its own), pages and files are asked for in several on a GPU, and as many chats
-    as documents (a quarter on a CPU), 600 at most, ask for what does not exist. Other models have one wording and no such chats, as in the
-    article.
+    as documents (a quarter on a CPU), 600 at most, ask for what does not exist. Other models have one wording and no
+    such chats, as in the article.
 
     Args:
         documents: how many there are.
