@@ -20,7 +20,7 @@ from ftlib.synth.journal import Journal
 from ftlib.training.backends import load_base
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-LIMIT, WANTED = 24, 150
+LIMIT, WANTED = 20, 120
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_another_process_s_file_is_waited_for(workspace):
             [sys.executable, "-m", "ftlib.replay", settings], stdout=subprocess.PIPE, env={**os.environ}
         )
         with pytest.raises(subprocess.TimeoutExpired):
-            waiting.wait(6)
+            waiting.wait(4)
         journal.extend({"0": {"tokens": 3, "messages": [], "cut": False}})
     assert waiting.wait(60) == 0 and path.read_text().count("\n") == 1
 
