@@ -33,7 +33,8 @@ from ftlib import (
     train,
 )
 from ftlib.evaluation.leaks import leaks, style_of
-from ftlib.workspace import Workspace, plain, read_jsonl, write_json, write_manifest
+from ftlib.training import faults
+from ftlib.workspace import Workspace, plain, read_jsonl, write_json, write_jsonl, write_manifest
 
 SEARCH_UNKNOWN = Path(__file__).parent / "case_study" / "search_unknown.txt"
 START: dict[str, Any] = {
@@ -100,11 +101,6 @@ def rows_of(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     return kept
 
 
-def own(folder: Path, config: settings.TrainConfig, wanted: int) -> list[dict[str, Any]]:
-    """The base's own chats; made once for all trials."""
-    return replay.records(Workspace(folder), config, wanted)
-
-
 def asked(folder: Path, tokenizer: Any) -> list[dict[str, Any]]:
     """Everything that a trial is asked, as rows of set, question, reference, keywords and limit."""
     rows = []
@@ -157,10 +153,7 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
     machine = runtime.accelerator()
     clock = [time.perf_counter()]
     config = settings.changed(settings.default_config("demo", machine), {**wanted["train"], "seed": seed})
-    chats = rows_of(folder, wanted)
-    for one in chats:
-        one["split"] = mixture.split_of_chat(one)
-    chats += own(folder, config, wanted["replay_tokens"])
+    chats = rows_of(folder, wanted) + replay.records(Workspace(folder), config, wanted["replay_tokens"])
     mixing = replace(
         mixture.MixtureConfig(), max_length=config.max_length, loss_on="assistant", repeats=wanted["repeats"], seed=seed
     )
@@ -174,9 +167,9 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
     write_manifest(home, stage="03_train", settings={}, inputs={}, counts={}, packages=())
     clock.append(time.perf_counter())
     del model, trainer
-    runtime_free()
+    faults.free_memory()
     tuned, tokenizer, _ = inference.load_arms(home)
-    rows = asked(folder, tokenizer)[:limit] if limit else asked(folder, tokenizer)
+    rows = asked(folder, tokenizer)[: limit or None]
     style = style_of(read_jsonl(folder / "documents.jsonl"), ["manage-frontend"])
     questions, limits = [row["question"] for row in rows], [row["limit"] for row in rows]
     found = generation.generate(tuned, tokenizer, questions, max_new_tokens=limits, batch_size=512)
@@ -192,10 +185,12 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
     base_answers = json.loads(base_file.read_text())
     mine = [row for row in rows if row["id"] in base_answers]
     clock.append(time.perf_counter())
-    with (home / "answers.jsonl").open("w") as file:
-        for row, answer in zip(rows, found, strict=True):
-            kept = {name: row[name] for name in ("id", "set", "question", "reference")}
-            file.write(json.dumps({**kept, "base": base_answers.get(row["id"], {}).get("text"), **answer}) + "\n")
+    kept = [
+        {name: row[name] for name in ("id", "set", "question", "reference")}
+        | {"base": base_answers.get(row["id"], {}).get("text"), **answer}
+        for row, answer in zip(rows, found, strict=True)
+    ]
+    write_jsonl(home / "answers.jsonl", kept)
     measured = ("seconds", "steps", "tokens", "tokens_per_second", "before", "after")
     parts = zip(("data", "train", "answers"), clock, clock[1:], strict=False)
     return {
@@ -208,16 +203,6 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
         "train": {key: result.get(key) for key in measured},
         "seconds": {part: round(end - begin, 1) for part, begin, end in parts},
     }
-
-
-def runtime_free() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def main() -> None:

@@ -33,3 +33,7 @@ class LossIsNaN(SetupError):
     """The loss is not a number any more, and the adapter neither."""
 
     exit_code = 4
+
+
+class Busy(SetupError):
+    """Another process has the file at this moment; later it may be free."""

@@ -27,7 +27,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlib.errors import SetupError
+from ftlib.errors import Busy, SetupError
 from ftlib.general_items import KINDS, general_items
 from ftlib.generation import answers, decode, stop_tokens
 from ftlib.metrics import repetition
@@ -99,7 +99,7 @@ def _enough(path: Path, tokens: int) -> list[dict[str, Any]] | None:
     try:
         with Journal(path) as journal:
             return chosen(journal, tokens)
-    except SetupError:
+    except Busy:
         return None
 
 
@@ -140,21 +140,11 @@ def main(settings: Mapping[str, Any]) -> int:
                         model, tokenizer = backends.load_base(config)
                         write(model, tokenizer, journal, tokens)
                     return 0
-            except SetupError:
-                if not path.exists() or not _is_locked(path):
-                    raise
-            time.sleep(_PATIENCE)  # another process of this run, or of a sweep, writes the same
+            except Busy:
+                time.sleep(_PATIENCE)  # another process of this run, or of a sweep, writes the same
     except SetupError as error:
         print(error)
         return 1
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with Journal(path):
-            return False
-    except SetupError:
-        return True
 
 
 @cache

@@ -94,7 +94,7 @@ def build_trainer(
     packing = config.packing and (on_gpu or path["backend"] != "unsloth") and not in_order
     sampling = "random" if packing else "group_by_length"
     dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
-    held = bool(config.hold_strength) and path["backend"] == "compiled" and holding.any_held(dataset)
+    held = holding.is_held(dataset, config, path["backend"])
     if held:
         dataset = holding.mark(dataset)
     if config.packing and in_order and path["backend"] == "compiled":

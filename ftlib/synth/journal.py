@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ftlib.errors import SetupError
+from ftlib.errors import Busy, SetupError
 
 Response = dict[str, Any]
 
@@ -84,7 +84,7 @@ def _lock(file: Any, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise SetupError(
+        raise Busy(
             f"Another run is writing {path} at this moment. Wait for it, or stop it: two would pay for the same thing."
         ) from error
     except OSError:

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftlib.chunking import IGNORE
+
+if TYPE_CHECKING:
+    from ftlib.settings import TrainConfig
 
 SOURCE = "replay"
 HELD = 2**24
@@ -24,6 +27,11 @@ HELD = 2**24
 def any_held(rows: Any) -> bool:
     """Whether a data set has rows of SOURCE."""
     return "source" in rows.column_names and SOURCE in set(rows["source"])
+
+
+def is_held(rows: Any, config: TrainConfig, backend: str) -> bool:
+    """Whether a run of these settings holds any of the rows to its base: the compiled backend alone can."""
+    return bool(config.hold_strength) and backend == "compiled" and any_held(rows)
 
 
 def mark(rows: Any) -> Any:
