@@ -34,6 +34,7 @@ from ftlib import (
 )
 from ftlib.evaluation.leaks import leaks, style_of
 from ftlib.training import faults
+from ftlib.training.whole import scaled
 from ftlib.workspace import Workspace, plain, read_jsonl, write_json, write_jsonl, write_manifest
 
 SEARCH_UNKNOWN = Path(__file__).parent / "case_study" / "search_unknown.txt"
@@ -47,7 +48,7 @@ START: dict[str, Any] = {
         "eval_steps": 0,
         "save_steps": 0,
         "adapter_scale": 1.0,
-        "hold_strength": 1.0,
+        "hold_strength": 4.0,
     },
     "repeats": {
         "code": 1,
@@ -55,25 +56,28 @@ START: dict[str, Any] = {
         "docs": 4,
         "page_qa": 12,
         "page_instruction": 3,
-        "file_snapshot": 6,
+        "file_snapshot": 8,
         "unknown": 12,
-        "replay": 1,
+        "replay": 3,
     },
     "wordings": 4,
     "paraphrases": 7,
     "unknown": 10**9,
     "replay_tokens": 2_000_000,
+    "scales": [],
 }
 TRIALS: dict[str, dict[str, Any]] = {
-    "topics": {},
-    "topics_hold_2": {"train": {"hold_strength": 2.0}, "repeats": {"replay": 2}},
-    "topics_5e-4": {"train": {"learning_rate": 5e-4}, "repeats": {"replay": 2}},
-    "topics_full": {"train": {"method": "full", "learning_rate": 3e-4}, "repeats": {"replay": 2}},
-    "topics_r64": {"train": {"lora_r": 64, "lora_alpha": 64}},
-    "unknown_2400": {"repeats": {"unknown": 3}},
+    "topics": {"train": {"hold_strength": 1.0}, "repeats": {"file_snapshot": 6, "replay": 2}},
+    "hold_4": {},
+    "hold_4_5e-4": {"train": {"learning_rate": 5e-4}},
+    "hold_16": {"train": {"hold_strength": 16.0}},
+    "full": {"train": {"method": "full", "learning_rate": 3e-4}},
+    "r64": {"train": {"lora_r": 64, "lora_alpha": 64}},
     "few_wordings": {"paraphrases": 2, "repeats": {"page_qa": 32}},
-    "one_wording": {"paraphrases": 0, "wordings": 1, "repeats": {"page_qa": 96, "file_snapshot": 24}},
+    "one_wording": {"paraphrases": 0, "wordings": 1, "repeats": {"page_qa": 96, "file_snapshot": 32}},
 }
+KEPT_BACK = 400
+"""Of the base's own chats, the first ones: no trial trains on them, and the base is compared with itself on them."""
 
 
 def trial_settings(name: str, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,8 +105,12 @@ def rows_of(folder: Path, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     return kept
 
 
-def asked(folder: Path, tokenizer: Any) -> list[dict[str, Any]]:
-    """Everything that a trial is asked, as rows of set, question, reference, keywords and limit."""
+def asked(folder: Path, tokenizer: Any, own: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Everything that a trial is asked, as rows of set, question, reference, keywords and limit.
+
+    Args:
+        own: the base's own chats that no trial trains on.
+    """
     rows = []
     numbers = [
         one["id"].rsplit(":p", 1)[-1] for one in read_jsonl(folder / "chats.jsonl") if one["method"] == "page_qa"
@@ -124,15 +132,25 @@ def asked(folder: Path, tokenizer: Any) -> list[dict[str, Any]]:
     for item in general_items.general_items():
         about = {"id": item["id"], "question": item["prompt"], "reference": item["reference"], "item": item}
         rows.append({**about, "set": "general", "limit": 256})
+    for one in own:
+        about = {"id": one["id"], "question": one["messages"][0]["content"], "reference": ""}
+        rows.append({**about, "set": "own", "limit": 32})
     return rows
 
 
-def score(rows: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]], style: Any) -> dict[str, float]:
-    """Shares in percent."""
+def score(
+    rows: Sequence[Mapping[str, Any]],
+    found: Sequence[Mapping[str, Any]],
+    base: Mapping[str, Mapping[str, Any]],
+    style: Any,
+) -> dict[str, float]:
+    """Shares in percent; of the base's own questions how like the base's greedy answer this one is."""
     right: dict[str, list[float]] = {}
     for row, answer in zip(rows, found, strict=True):
         text = answer["text"]
-        if row["set"] == "general":
+        if row["set"] == "own":
+            right.setdefault("own", []).append(metrics.edit_similarity(text, base[row["id"]]["text"]))
+        elif row["set"] == "general":
             right.setdefault("leak", []).append(bool(leaks(text, style, row["question"])))
             kind = row["item"]["kind"]
             right.setdefault(f"general_{kind}", []).append(general_items.check(row["item"], text)["correct"])
@@ -147,13 +165,13 @@ def score(rows: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]],
     return {name: round(100 * sum(values) / len(values), 1) for name, values in right.items()}
 
 
-def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int) -> dict[str, Any]:
+def run(name: str, wanted: Mapping[str, Any], folder: Path, seed: int, every: int) -> dict[str, Any]:
     """One trial: chats, mixture, training, answers; returns its record."""
-    wanted = trial_settings(name, more)
     machine = runtime.accelerator()
     clock = [time.perf_counter()]
     config = settings.changed(settings.default_config("demo", machine), {**wanted["train"], "seed": seed})
-    chats = rows_of(folder, wanted) + replay.records(Workspace(folder), config, wanted["replay_tokens"])
+    own = replay.records(Workspace(folder), config, wanted["replay_tokens"])
+    chats, kept_back = rows_of(folder, wanted) + own[KEPT_BACK:], own[:KEPT_BACK]
     mixing = replace(
         mixture.MixtureConfig(), max_length=config.max_length, loss_on="assistant", repeats=wanted["repeats"], seed=seed
     )
@@ -169,36 +187,41 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
     del model, trainer
     faults.free_memory()
     tuned, tokenizer, _ = inference.load_arms(home)
-    rows = asked(folder, tokenizer)[: limit or None]
+    rows = asked(folder, tokenizer, kept_back)[::every]
     style = style_of(read_jsonl(folder / "documents.jsonl"), ["manage-frontend"])
-    questions, limits = [row["question"] for row in rows], [row["limit"] for row in rows]
-    found = generation.generate(tuned, tokenizer, questions, max_new_tokens=limits, batch_size=512)
+
+    def answers(wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        questions, limits = [row["question"] for row in wanted], [row["limit"] for row in wanted]
+        return generation.generate(tuned, tokenizer, questions, max_new_tokens=limits, batch_size=2048)
+
     base_file = folder / "base.json"
     if not base_file.is_file():
         with inference.arm(tuned, "base"):
-            general = [row for row in rows if row["set"] in ("general", "unknown")]
-            base = generation.generate(
-                tuned, tokenizer, [row["question"] for row in general],
-                max_new_tokens=[row["limit"] for row in general], batch_size=512,
-            )  # fmt: skip
-        write_json(base_file, {row["id"]: answer for row, answer in zip(general, base, strict=True)})
-    base_answers = json.loads(base_file.read_text())
-    mine = [row for row in rows if row["id"] in base_answers]
+            mine = [row for row in rows if row["set"] in ("general", "unknown", "own")]
+            write_json(base_file, {row["id"]: one for row, one in zip(mine, answers(mine), strict=True)})
+    base = json.loads(base_file.read_text())
+    found = answers(rows)
+    scores = {"1": score(rows, found, base, style)}
+    for scale in wanted["scales"]:
+        with scaled(tuned, scale):
+            scores[str(scale)] = score(rows, answers(rows), base, style)
     clock.append(time.perf_counter())
     kept = [
         {name: row[name] for name in ("id", "set", "question", "reference")}
-        | {"base": base_answers.get(row["id"], {}).get("text"), **answer}
+        | {"base": base.get(row["id"], {}).get("text"), **answer}
         for row, answer in zip(rows, found, strict=True)
     ]
     write_jsonl(home / "answers.jsonl", kept)
+    mine = [row for row in rows if row["id"] in base]
     measured = ("seconds", "steps", "tokens", "tokens_per_second", "before", "after")
     parts = zip(("data", "train", "answers"), clock, clock[1:], strict=False)
     return {
         "trial": name,
         "seed": seed,
         "settings": wanted,
-        "tuned": score(rows, found, style),
-        "base": score(mine, [base_answers[row["id"]] for row in mine], style),
+        "tuned": scores.pop("1"),
+        "base": score(mine, [base[row["id"]] for row in mine], base, style),
+        "scaled": scores,
         "audit": {row["source"]: row.get("tokens") for row in mix.audit},
         "train": {key: result.get(key) for key in measured},
         "seconds": {part: round(end - begin, 1) for part, begin, end in parts},
@@ -208,13 +231,15 @@ def run(name: str, more: Mapping[str, Any], folder: Path, seed: int, limit: int)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--trial", choices=list(TRIALS), default="topics")
+    parser.add_argument("--trial", choices=list(TRIALS), default="hold_4")
+    parser.add_argument("--name", help="of a trial with further changes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", default="{}", help="JSON of further changes")
-    parser.add_argument("--limit", type=int, default=0, help="questions, for a try")
+    parser.add_argument("--every", type=int, default=1, help="question, for a try")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    record = plain(run(given.trial, json.loads(given.set), given.workspace, given.seed, given.limit))
+    wanted = trial_settings(given.trial, json.loads(given.set))
+    record = plain(run(given.name or given.trial, wanted, given.workspace, given.seed, given.every))
     with given.out.open("a") as file:
         file.write(json.dumps(record) + "\n")
     print(json.dumps({key: record[key] for key in ("trial", "seed", "tuned", "train", "seconds")}))

@@ -57,9 +57,10 @@ ABOUT = (
 """And how the others do, each about one of `topics`."""
 TEMPERATURE = 0.7
 """Of questions and answers. Greedily, so small a model falls into loops."""
-QUESTION_TOKENS, ANSWER_TOKENS = 64, 96
-"""At most. A longer question is left out; a longer answer is cut, and trained on without the token that ends one: many
-short answers say more of what a model knows than few long ones."""
+QUESTION_TOKENS, ANSWER_TOKENS, TOPIC_TOKENS = 64, 128, 48
+"""At most: of a question, of an answer, and of one about a topic. A longer question is left out; a longer answer is
+cut, and trained on without the token that ends one. What a model knows of a topic its first sentence says; formats and
+code take longer."""
 REPETITIVE = 0.2
 """Answers with a longer loop (`metrics.repetition`) are left out."""
 ROUND, ROUND_CPU = 4096, 32
@@ -166,6 +167,10 @@ def opening(number: int) -> str:
     return ABOUT[(again + place) % len(ABOUT)].format(topics()[place * _STRIDE % len(topics())])
 
 
+def _answer_tokens(number: int) -> int:
+    return TOPIC_TOKENS if number % 2 else ANSWER_TOKENS
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -239,9 +244,8 @@ def _round(
     prompts = [asked[number] for number in order]
     found: dict[str, dict[str, Any]] = {str(number): {"tokens": 0} for number in missing}
     sampling = _sampling(f"{seed} answer", order)
-    for place, answer in answers(
-        model, tokenizer, prompts, max_new_tokens=ANSWER_TOKENS, batch_size=rows, sampling=sampling
-    ):
+    limits = [_answer_tokens(number) for number in order]
+    for place, answer in answers(model, tokenizer, prompts, max_new_tokens=limits, batch_size=rows, sampling=sampling):
         if answer["text"] and repetition(answer["text"]) <= REPETITIVE:
             said = [{"role": "user", "content": prompts[place]}, {"role": "assistant", "content": answer["text"]}]
             cut = not answer["ended"]

@@ -20,7 +20,7 @@ from ftlib.synth.journal import Journal
 from ftlib.training.backends import load_base
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-LIMIT, WANTED = 20, 120
+LIMITS, WANTED = {"ANSWER_TOKENS": 16, "TOPIC_TOKENS": 20, "QUESTION_TOKENS": 32}, 120
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def written(demo, tmp_path_factory):
     """A journal of two rounds of eight questions, with short answers."""
     path = tmp_path_factory.mktemp("replay") / "replay.jsonl"
     with pytest.MonkeyPatch.context() as patch, Journal(path) as journal:
-        patch.setattr(replay, "ANSWER_TOKENS", LIMIT)
-        patch.setattr(replay, "QUESTION_TOKENS", 32)
+        for name, limit in LIMITS.items():
+            patch.setattr(replay, name, limit)
         first = replay.write(demo[0], demo[1], journal, 20, rows=8)
         more = replay.write(demo[0], demo[1], journal, WANTED, rows=8)
     return path, first, more
@@ -51,12 +51,15 @@ def test_it_asks_and_answers_itself(written):
         assert answer["content"] and repetition(answer["content"]) <= replay.REPETITIVE
     openings = tuple(opening for opening in map(replay.opening, range(24)) if opening)
     assert sum(chat["messages"][0]["content"].startswith(openings) for chat in more) > len(more) / 3
-    kept = [json.loads(line) for line in path.read_text().splitlines()]
-    sizes = [one["tokens"] for one in sorted(kept, key=lambda one: int(one["key"])) if one["tokens"]]
-    assert sum(sizes[: len(more)]) >= WANTED > sum(sizes[: len(more) - 1])
-    # An answer of all the tokens that there are is cut.
-    sized = dict(zip([chat["messages"][0]["content"] for chat in more], sizes, strict=False))
-    assert all(chat["cut"] == (sized[chat["messages"][0]["content"]] == LIMIT) for chat in more)
+    kept = sorted(map(json.loads, path.read_text().splitlines()), key=lambda one: int(one["key"]))
+    kept = [one for one in kept if one["tokens"]][: len(more)]
+    assert [one["messages"] for one in kept] == [chat["messages"] for chat in more]
+    sizes = [one["tokens"] for one in kept]
+    assert sum(sizes) >= WANTED > sum(sizes[:-1])
+    # An answer of all the tokens that there are, others on a topic, is cut.
+    limits = [LIMITS["TOPIC_TOKENS" if int(one["key"]) % 2 else "ANSWER_TOKENS"] for one in kept]
+    assert [chat["cut"] for chat in more] == [size == limit for size, limit in zip(sizes, limits, strict=True)]
+    assert {size for size, chat in zip(sizes, more, strict=True) if chat["cut"]} == {16, 20}
     assert {chat["cut"] for chat in more} == {True, False}
 
 
@@ -77,8 +80,8 @@ def test_questions_begin_in_all_ways_and_on_all_topics():
 
 def test_an_interrupted_call_goes_on_to_the_same(demo, written, tmp_path, monkeypatch):
     path, _, more = written
-    monkeypatch.setattr(replay, "ANSWER_TOKENS", LIMIT)
-    monkeypatch.setattr(replay, "QUESTION_TOKENS", 32)
+    for name, limit in LIMITS.items():
+        monkeypatch.setattr(replay, name, limit)
     lines = path.read_text().splitlines(keepends=True)
     half = tmp_path / "replay.jsonl"
     half.write_text("".join(lines[:8]) + lines[8][:20])  # a whole round, and a torn line

@@ -31,7 +31,7 @@ def test_the_embedded_model_is_held_to_its_base_where_there_is_a_card():
     assert config.precision == "bf16" and config.packing and config.hold_strength > 0
     assert mixing.replay_tokens > 0 and mixing.loss_on == "assistant" and mixing.max_length == config.max_length
     wordings = default_synth(models.DEMO, CARD, 100)["snapshot_wordings"]
-    assert mixing.repeats["file_snapshot"] * wordings == 24
+    assert mixing.repeats["file_snapshot"] * wordings == 32
     small = default_mixture(default_config(models.DEMO, CPU))
     assert not small.replay_tokens and set(small.repeats) <= set(mixing.repeats)  # minutes on a CPU
     article = default_mixture(default_config(models.RECIPE_MODEL, CARD))
