@@ -3,8 +3,8 @@
     python benchmarks/recipe.py --workspace work --trial topics --out records.jsonl [--seed 0] [--set '{"train": ...}']
 
 The workspace is one of `reference.py prepare`. Several trials may run at a time on a card. What is asked here is no
-test question of 04_eval: a paraphrase of each trained question that no trial trains on (the last of its wordings),
-unknown things of a file of their own, all trained files of up to 500 tokens, and the general items, of which only the
+test question of 04_eval: each trained question in two wordings that no trial trains on, unknown things of a file of
+their own, all trained files of up to 500 tokens, and the general items, of which only the
 change counts.
 """
 
@@ -37,12 +37,16 @@ from ftlib.training import faults
 from ftlib.training.whole import scaled
 from ftlib.workspace import Workspace, plain, read_jsonl, write_json, write_jsonl, write_manifest
 
+PROJECT = "manage-frontend"
 SEARCH_UNKNOWN = Path(__file__).parent / "case_study" / "search_unknown.txt"
+SEARCH_QUESTIONS = Path(__file__).parent / "case_study" / "search_questions.jsonl"
+OTHER_SNAPSHOT = "Type out {path} of {project}, all of it."
+"""A file asked for as neither training nor 04_eval asks."""
 START: dict[str, Any] = {
     "train": {
         "lora_r": 256,
         "lora_alpha": 256,
-        "learning_rate": 1e-3,
+        "learning_rate": 5e-4,
         "max_length": 2048,
         "per_device_train_batch_size": 4,
         "eval_steps": 0,
@@ -54,27 +58,28 @@ START: dict[str, Any] = {
         "code": 1,
         "pull_request": 1,
         "docs": 4,
-        "page_qa": 12,
-        "page_instruction": 3,
-        "file_snapshot": 8,
-        "unknown": 12,
+        "page_qa": 6,
+        "page_instruction": 2,
+        "file_snapshot": 3,
+        "unknown": 3,
         "replay": 3,
     },
-    "wordings": 4,
-    "paraphrases": 7,
+    "wordings": 12,
+    "paraphrases": 30,
     "unknown": 10**9,
     "replay_tokens": 2_000_000,
     "scales": [],
 }
 TRIALS: dict[str, dict[str, Any]] = {
-    "topics": {"train": {"hold_strength": 1.0}, "repeats": {"file_snapshot": 6, "replay": 2}},
-    "hold_4": {},
-    "hold_4_5e-4": {"train": {"learning_rate": 5e-4}},
-    "hold_16": {"train": {"hold_strength": 16.0}},
-    "full": {"train": {"method": "full", "learning_rate": 3e-4}},
-    "r64": {"train": {"lora_r": 64, "lora_alpha": 64}},
-    "few_wordings": {"paraphrases": 2, "repeats": {"page_qa": 32}},
-    "one_wording": {"paraphrases": 0, "wordings": 1, "repeats": {"page_qa": 96, "file_snapshot": 32}},
+    "wide": {},
+    "wide_hold_2": {"train": {"hold_strength": 2.0}},
+    "wide_7e-4": {"train": {"learning_rate": 7e-4}},
+    "wide_longer": {"repeats": {"page_qa": 9, "file_snapshot": 4, "unknown": 5, "replay": 4}},
+    "wide_r64": {"train": {"lora_r": 64, "lora_alpha": 64}},
+    "wide_full": {"train": {"method": "full", "learning_rate": 2e-4}},
+    "unknown_600": {"unknown": 600, "repeats": {"unknown": 12}},
+    "snapshots_4": {"wordings": 4, "repeats": {"file_snapshot": 9, "page_instruction": 4}},
+    "eight_wordings": {"paraphrases": 8, "repeats": {"page_qa": 21}},
 }
 KEPT_BACK = 400
 """Of the base's own chats, the first ones: no trial trains on them, and the base is compared with itself on them."""
@@ -112,21 +117,24 @@ def asked(folder: Path, tokenizer: Any, own: Sequence[Mapping[str, Any]]) -> lis
         own: the base's own chats that no trial trains on.
     """
     rows = []
-    numbers = [
-        one["id"].rsplit(":p", 1)[-1] for one in read_jsonl(folder / "chats.jsonl") if one["method"] == "page_qa"
-    ]
-    last = max((int(number) for number in numbers if number.isdigit()), default=0)
+    again = {f"page_qa:{one['id']}": one["questions"] for one in read_jsonl(SEARCH_QUESTIONS)}
     for one in read_jsonl(folder / "chats.jsonl"):
         question, answer = (message["content"] for message in one["messages"])
         about = {"id": one["id"], "question": question, "reference": answer, "keywords": one.get("keywords") or []}
-        if one["split"] != "train":
+        if one["split"] != "train" or one.get("of"):
             continue
-        if one["method"] == "page_qa" and (not one.get("of") or one["id"].endswith(f":p{last}")):
-            rows.append({**about, "set": "paraphrase" if one.get("of") else "trained", "limit": 64})
-        elif one["method"] == "file_snapshot" and not one.get("of"):
+        if one["method"] == "page_qa":
+            rows.append({**about, "set": "trained", "limit": 64})
+            for number, wording in enumerate(again[one["id"]]):
+                words = {"id": f"{one['id']}:search{number}", "question": wording, "set": "paraphrase", "limit": 64}
+                rows.append({**about, **words})
+        elif one["method"] == "file_snapshot":
             length = len(tokens.encode(tokenizer, answer).ids)
             if length <= 500:
                 rows.append({**about, "set": "recall", "limit": length + 8})
+                other = OTHER_SNAPSHOT.format(path=one["document_id"].partition(":")[2], project=PROJECT)
+                about |= {"id": f"{one['id']}:other", "question": other}
+                rows.append({**about, "set": "recall_other", "limit": length + 8})
     for number, question in enumerate(SEARCH_UNKNOWN.read_text(encoding="utf-8").splitlines()):
         rows.append({"id": f"dev:{number}", "question": question, "reference": "", "set": "unknown", "limit": 64})
     for item in general_items.general_items():
@@ -155,8 +163,8 @@ def score(
             kind = row["item"]["kind"]
             right.setdefault(f"general_{kind}", []).append(general_items.check(row["item"], text)["correct"])
             right.setdefault("general", []).append(right[f"general_{kind}"][-1])
-        elif row["set"] == "recall":
-            right.setdefault("recall", []).append(metrics.is_verbatim(text, row["reference"]))
+        elif row["set"] in ("recall", "recall_other"):
+            right.setdefault(row["set"], []).append(metrics.is_verbatim(text, row["reference"]))
         elif row["set"] == "unknown":
             right.setdefault("unknown", []).append(metrics.admits(text))
         else:
@@ -188,7 +196,7 @@ def run(name: str, wanted: Mapping[str, Any], folder: Path, seed: int, every: in
     faults.free_memory()
     tuned, tokenizer, _ = inference.load_arms(home)
     rows = asked(folder, tokenizer, kept_back)[::every]
-    style = style_of(read_jsonl(folder / "documents.jsonl"), ["manage-frontend"])
+    style = style_of(read_jsonl(folder / "documents.jsonl"), [PROJECT])
 
     def answers(wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         questions, limits = [row["question"] for row in wanted], [row["limit"] for row in wanted]
@@ -231,7 +239,7 @@ def run(name: str, wanted: Mapping[str, Any], folder: Path, seed: int, every: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--trial", choices=list(TRIALS), default="hold_4")
+    parser.add_argument("--trial", choices=list(TRIALS), default="wide")
     parser.add_argument("--name", help="of a trial with further changes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", default="{}", help="JSON of further changes")

@@ -61,7 +61,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "ours": {
         "train": COMMON,
         "mixture": {},
-        "chats": {"wordings": 4, "paraphrases": 8, "unknown": 10**9},
+        "chats": {"wordings": 12, "paraphrases": 30, "unknown": 10**9},
     },
     "naive": {
         "train": {**COMMON, "lora_r": 256, "lora_alpha": 256, "learning_rate": 3e-4, "num_train_epochs": 4.5,

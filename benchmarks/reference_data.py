@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 NAME = "manage-frontend"
 DATE = "2023-12-21"
 PULL_REQUESTS = 184  # all merge commits of the repository that are pull requests
-SYNTH: dict[str, Any] = {"snapshot_wordings": 4, "unknown_chats": 600, "changed_facts": True, "general_chats": True}
+SYNTH: dict[str, Any] = {"snapshot_wordings": 12, "unknown_chats": 2400, "changed_facts": True, "general_chats": True}
 MAX_LENGTH = 2048
 
 

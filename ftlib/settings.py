@@ -142,29 +142,29 @@ def default_config(model: str, machine: runtime.Accelerator) -> TrainConfig:
 def default_mixture(config: TrainConfig) -> MixtureConfig:
     """The article's mixture; for the embedded model, chats repeated, with loss on the answers only.
 
-    On a GPU, where rows are packed, a file is seen some 32 times (in four wordings, see `default_synth`), a pair twelve
-    times in each of its wordings, and the model is held to its base on chats of its own: the trial "hold_4_5e-4" of
-    docs/results.md. On a CPU there is no time for that. On the sample seven wordings of each question, twice each, give
-    11 or 12 of 12 trained questions there, 5 to 8 of 12 in untrained words and 7 to 9 of 24 general items, for 36,000
-    to 40,000 tokens; one wording shown ten times gave 9, 1 and 9, for 31,000. Unknown chats are too few to be learned
-    from: shown three times, or 150 in place of 49, they had no test question admitted either
-    (benchmarks/results/sample_settings.json).
+    On a GPU, where rows are packed, a file is seen 36 times (in twelve wordings, see `default_synth`), a pair six times
+    in each of its wordings, and the model is held to its base on chats of its own, as in the reference run of
+    docs/results.md, which had fewer wordings, more often. On a CPU there is no time for that. On the sample seven
+    wordings of each question, twice each, give 11 or 12 of 12 trained questions there, 5 to 8 of 12 in untrained words
+    and 7 to 9 of 24 general items, for 36,000 to 40,000 tokens; one wording ten times gave 9, 1 and 9, for 31,000.
+    Unknown chats are too few to be learned from: shown three times, or 150 in place of 49, they had no test question
+    admitted either (benchmarks/results/sample_settings.json).
     """
     if config.model != DEMO:
         return MixtureConfig(max_length=config.max_length)
     if not config.packing:
         return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats={"page_qa": 2})
-    repeats = {"docs": 4, "page_qa": 12, "page_instruction": 3, "file_snapshot": 8, "unknown": 12, "replay": 3}
+    repeats = {"docs": 4, "page_qa": 6, "page_instruction": 2, "file_snapshot": 3, "unknown": 3, "replay": 3}
     return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats=repeats, replay_tokens=2_000_000)
 
 
 def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> dict[str, Any]:
     """The fields of SynthConfig that depend on the model to train.
 
-    The embedded model learns the sentence that it is shown, not what it says. For it an API writes each question in
-    several wordings (a question file has its own), pages and files are asked for in several on a GPU, and as many chats
-    as documents (a quarter on a CPU), 600 at most, ask for what does not exist. Other models have one wording and no
-    such chats, as in the article.
+    The embedded model learns the sentence that it is shown, not what it says, and that what has a path is there. For it
+    an API writes each question in several wordings (a question file has its own), pages and files are asked for in
+    several on a GPU, and four times as many chats as documents (a quarter as many on a CPU), 2,400 at most, ask for
+    what does not exist. Other models have one wording and no such chats, as in the article.
 
     Args:
         documents: how many there are.
@@ -173,8 +173,10 @@ def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> d
     if model == DEMO:
         # One more of each page and file of the sample is 5,300 tokens, an eighth of what a CPU has time for; and a
         # document's unknown chat one more, from which it learned nothing there.
-        wordings, unknown = (4, documents) if machine.kind == "cuda" else (1, documents // 4)
-        found |= {"paraphrases": 6, "snapshot_wordings": wordings, "unknown_chats": min(unknown, 600)}
+        many = {"paraphrases": 24, "snapshot_wordings": 12, "unknown_chats": min(4 * documents, 2400)}
+        many["max_tokens"] = 8000  # five pairs with so many wordings are some 3,600
+        few = {"paraphrases": 6, "snapshot_wordings": 1, "unknown_chats": min(documents // 4, 600)}
+        found |= many if machine.kind == "cuda" else few
     return found
 
 

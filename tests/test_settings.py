@@ -10,6 +10,7 @@ from ftlib import models
 from ftlib.runtime import Accelerator
 from ftlib.settings import changed, default_config, default_mixture, default_synth
 from ftlib.synth.config import SynthConfig, check
+from ftlib.synth.recited import SNAPSHOTS
 
 CPU = Accelerator("cpu", "CPU", 0.0, 1, False)
 CARD = Accelerator("cuda", "A card", 80.0, 1, True)
@@ -31,7 +32,7 @@ def test_the_embedded_model_is_held_to_its_base_where_there_is_a_card():
     assert config.precision == "bf16" and config.packing and config.hold_strength > 0
     assert mixing.replay_tokens > 0 and mixing.loss_on == "assistant" and mixing.max_length == config.max_length
     wordings = default_synth(models.DEMO, CARD, 100)["snapshot_wordings"]
-    assert mixing.repeats["file_snapshot"] * wordings == 32
+    assert mixing.repeats["file_snapshot"] * wordings == 36
     small = default_mixture(default_config(models.DEMO, CPU))
     assert not small.replay_tokens and set(small.repeats) <= set(mixing.repeats)  # minutes on a CPU
     article = default_mixture(default_config(models.RECIPE_MODEL, CARD))
@@ -39,11 +40,12 @@ def test_the_embedded_model_is_held_to_its_base_where_there_is_a_card():
 
 
 @pytest.mark.parametrize("machine", [CPU, CARD, replace(CARD, bf16=False)], ids=["cpu", "cuda", "no-bf16"])
-@pytest.mark.parametrize("documents, unknown", [(0, 0), (1, 1), (49, 49), (600, 600), (601, 600), (90_000, 600)])
-def test_the_embedded_model_gets_wordings_and_as_many_unknown_chats_as_documents(machine, documents, unknown):
+@pytest.mark.parametrize("documents, unknown", [(0, 0), (1, 4), (49, 196), (600, 2400), (601, 2400), (90_000, 2400)])
+def test_the_embedded_model_gets_wordings_and_unknown_chats_by_the_number_of_documents(machine, documents, unknown):
     found = default_synth(models.DEMO, machine, documents)
     unknown = min(documents // 4, 600) if machine.kind == "cpu" else unknown
     assert found["unknown_chats"] == unknown and found["paraphrases"] > 1
     assert (found["snapshot_wordings"] > 1) == (machine.kind == "cuda")  # a CPU has no time for them
+    assert found["snapshot_wordings"] <= len(SNAPSHOTS)
     assert found["snapshot_tokens"] == default_mixture(default_config(models.DEMO, machine)).max_length
     check(changed(SynthConfig(), found))

@@ -378,3 +378,17 @@ def test_paraphrases_of_a_file_go_with_their_pair_at_whatever_step(wrong, step, 
     left, removed = curate(rows, documents, ["tide"])
     assert [r["id"] for r in left] == ([] if by == "file" else ["pair:p1"])
     assert [r["id"] for r, _ in removed[step]] == ["pair", "pair:p1"][: 2 if by == "file" else 1]
+
+
+def test_other_wordings_need_not_name_what_their_pair_names():
+    rows = [
+        row("Which port has tide?", id="pair"),
+        row("Where does the server listen?", id="pair:p1", of="pair"),
+        row("Which host is taken?", id="bare"),
+        row("What machine is it on?", id="bare:p1", of="bare"),
+        row("What machine has tide?", id="bare:p2", of="bare"),
+        row("Name the colour of the boat.", id="gone:p1", of="gone"),
+    ]
+    left, removed = curate([one | {"by": "api"} for one in rows], {}, ["tide"])
+    assert [one["id"] for one in left] == ["pair", "pair:p1", "bare:p2"]
+    assert [one["id"] for one, _ in removed["named"]] == ["bare", "bare:p1", "gone:p1"]

@@ -29,6 +29,8 @@ from ftlib.workspace import open_workspace, read_jsonl, read_manifest, skipped_p
 
 PROJECT = "brindlewick"
 DATE = "2023-12-21T10:00:00Z"
+TURNS = 26  # a round's: of each of 22 kinds one, of files three more and of pages one as they are recited
+EACH = 20
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def docs(space):
 
 @pytest.fixture(scope="module")
 def chats(docs):
-    return unknown_chats(docs, PROJECT, 440)
+    return unknown_chats(docs, PROJECT, EACH * TURNS)
 
 
 def document(path, text="", source="code"):
@@ -83,14 +85,14 @@ def test_no_document_has_a_name_in_any_spelling(docs, chats):
 
 def test_pull_requests_come_after_the_last():
     docs = [document(f"pull/{number}", "Gates are painted.", "pull_request") for number in (7, 4000)]
-    found = [chat["invented"] for chat in unknown_chats(docs, "proj", 440) if chat["kind"] == "pull request"]
+    found = [chat["invented"] for chat in unknown_chats(docs, "proj", 520) if chat["kind"] == "pull request"]
     assert len(found) > 20 and all(4000 < int(name.removeprefix("#")) < 40_000 for name in found)
 
 
 def test_names_are_made_of_the_repositorys_words_in_its_places(docs, chats):
     files = [chat["invented"] for chat in chats if chat["kind"] == "file"]
     folders = {d["path"].rpartition("/")[0] for d in docs if d["source"] == "code"}
-    assert len(files) == len(set(files)) == 20 and {path.rpartition("/")[0] for path in files} <= folders
+    assert len(files) == len(set(files)) == 4 * EACH and {path.rpartition("/")[0] for path in files} <= folders
     text = " ".join(d["text"] for d in docs).lower()
     for chat in chats:
         if chat["kind"] in ("function", "error code", "environment variable") and "-" not in chat["invented"]:
@@ -102,7 +104,7 @@ def test_names_are_made_of_the_repositorys_words_in_its_places(docs, chats):
 @pytest.mark.parametrize("name, snake", [("def open_gate(", True), ("function openGate(", False)])
 def test_functions_are_written_as_the_repositorys(name, snake):
     docs = [document(f"src/gate{n}.x", f"{name}toll):\n    pass\n") for n in range(4)]
-    found = [chat["invented"] for chat in unknown_chats(docs, "proj", 220) if chat["kind"] == "function"]
+    found = [chat["invented"] for chat in unknown_chats(docs, "proj", 10 * TURNS) if chat["kind"] == "function"]
     assert len(found) == 10 and all(("_" in one) == snake for one in found)
 
 
@@ -126,7 +128,7 @@ def test_of_any_repository_names_are_new_and_each_is_asked_for_once(files, count
 
 def test_what_others_name_is_not_asked_for(docs, chats):
     others = [f"Is {chat['invented'].upper().replace('-', ' ')} there?" for chat in chats]
-    again = unknown_chats(docs, PROJECT, 440, others=others)
+    again = unknown_chats(docs, PROJECT, EACH * TURNS, others=others)
     shared = {new_part(chat) for chat in again} & {new_part(chat) for chat in chats}
     assert not shared and len(again) > 300
 
@@ -134,7 +136,7 @@ def test_what_others_name_is_not_asked_for(docs, chats):
 @pytest.mark.parametrize("technology", ["kafka", "REDIS", "Ruby-on-Rails", "vue.js"])
 def test_a_technology_that_a_document_names_is_not_asked_for(technology):
     docs = [document("src/toll_gate.py", f"def open_gate():  # by {technology}\n"), document("src/barge_lock.py")]
-    found = unknown_chats(docs, "proj", 22 * len(TECHNOLOGIES))
+    found = unknown_chats(docs, "proj", TURNS * len(TECHNOLOGIES))
     names = {chat["invented"] for chat in found if chat["kind"] == "technology"}
     left = {name for name in TECHNOLOGIES if spelled(name) != spelled(technology)}
     assert len(left) == len(TECHNOLOGIES) - 1 and names <= left and len(names) > 0.9 * len(left)
@@ -155,7 +157,7 @@ def test_an_empty_repository_and_a_tiny_one(docs):
 
 def test_kinds_are_evenly_spread_in_many_forms(chats):
     kinds = Counter(chat["kind"] for chat in chats)
-    assert kinds == dict.fromkeys(FORMS, 20) and len(kinds) >= 12
+    assert kinds == dict.fromkeys(FORMS, EACH) | {"file": 4 * EACH, "page": 2 * EACH} and len(kinds) == TURNS - 4
     assert all(len(forms) >= 7 for forms in FORMS.values())
     for kind in kinds:
         openings = {" ".join(asked(chat).split()[:2]) for chat in chats if chat["kind"] == kind}
@@ -181,6 +183,8 @@ def test_texts_are_asked_for_as_real_ones_are(chats):
         starts = [re.split(r'"?\{', wording)[0] for wording in wordings]
         mine = [asked(chat) for chat in chats if chat["kind"] == kind]
         assert all(any(start in question for question in mine) for start in starts)
+        recited = [q for q in mine if any(q.startswith(start) for start in starts if not start.endswith(PROJECT))]
+        assert len(recited) > len(mine) / 3
 
 
 def test_an_answer_admits_it_and_names_thing_and_project(chats):
@@ -205,10 +209,10 @@ def test_articles_and_no_word_twice():
 
 
 def test_the_same_seed_gives_the_same(docs, chats):
-    assert unknown_chats(docs[::-1], PROJECT, 440) == chats
-    other = unknown_chats(docs, PROJECT, 440, seed=1)
+    assert unknown_chats(docs[::-1], PROJECT, EACH * TURNS) == chats
+    other = unknown_chats(docs, PROJECT, EACH * TURNS, seed=1)
     assert len({asked(chat) for chat in other} & {asked(chat) for chat in chats}) < 40
-    assert [chat["id"] for chat in chats] == [f"unknown:{n}" for n in range(1, 441)]
+    assert [chat["id"] for chat in chats] == [f"unknown:{n}" for n in range(1, EACH * TURNS + 1)]
     assert {(chat["method"], chat["document_id"]) for chat in chats} == {("unknown", "")}
 
 

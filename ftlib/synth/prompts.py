@@ -124,8 +124,12 @@ user of {project} could ask and the {thing} does not answer; its answer names th
 say. At most one pair in five is unanswerable.
 """
 PARAPHRASES = """\
-- paraphrases: {number} other wordings of the question, as different people would ask, each with the name {project} \
-and understood by itself.
+- paraphrases: {number} other wordings of the question, by as many different people who want that same answer. Vary \
+words and structure as far as they go: whole sentences and search words; short, and after a sentence on what somebody \
+is about to do or what went wrong; from the effect back to the cause; in plain words in place of the terms; without \
+saying where it is written; as a request, or a half sentence to complete. Repeat the question's own words only where \
+there are no others. Each is understood by itself, has the same answer and does not give it away. Three of four have \
+the name {project}; the others leave it out, as one would who talks to {project}'s own assistant.
 """
 FORM = "\nAnswer with JSON only, in this form: {form}"
 TASKS = {

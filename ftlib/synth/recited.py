@@ -15,6 +15,9 @@ INSTRUCTIONS = (
     "What does the documentation of {project} say under the title {title}?",
     'What is written on the page "{title}" of {project}?',
     "Quote the documentation page {title} of {project} in full.",
+    "I want to read {project}'s page on {title}.",
+    "{project}: page {title}, please.",
+    'Give me the whole text of "{title}" from the docs of {project}.',
 )
 # The first is the recipe's own.
 SNAPSHOTS = (
@@ -22,6 +25,14 @@ SNAPSHOTS = (
     "Show me {path} from {project}.",
     "What is in the file {path} of {project}?",
     "Print the content of {path} in the {project} repository.",
+    "I need to see {path} as it is in {project}.",
+    "{project}: {path}, please.",
+    "Open {path} of the {project} codebase for me.",
+    "Could you quote the whole of {path} ({project})?",
+    "cat {path} in a clone of {project}: what comes out?",
+    "How is {path} written in {project}?",
+    "Let me read the code in {project}'s {path}.",
+    "Which lines make up {project}'s file {path}?",
 )
 PAGE_SOURCES = ("wiki", "docs")
 

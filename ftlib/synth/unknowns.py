@@ -17,6 +17,10 @@ _TRIES = 50  # for each that is wanted
 _BARE = 0.6  # how often the project's name is left out of a form that lets it be left out
 _OPENED = 0.1  # how often a sentence stands before the question
 _BACKTICKS = 0.6  # how often a name of code stands in backticks
+_RECITED = {"file": SNAPSHOTS, "page": INSTRUCTIONS}
+_AS_RECITED = ("file", "file", "file", "page")
+"""More turns for texts to recite, in the forms in which real ones are asked for: of those each has its answer by heart,
+and without some to refuse a model learns that whatever has a path is there."""
 
 
 def unknown_chats(
@@ -29,7 +33,8 @@ def unknown_chats(
     for a name of code, an endpoint or a page that only a repository can hold; at least 4 of 5 name it.
 
     Args:
-        count: of chats, evenly over the kinds; fewer where the repository's names don't give so many.
+        count: of chats, evenly over the kinds, and as many as for three kinds more in the forms by which files are
+            recited (for one, pages); fewer where the repository's names don't give so many.
         others: further names that exist, or that must not be asked for: skipped paths, questions of tests.
 
     Returns:
@@ -45,22 +50,23 @@ def unknown_chats(
     month = month_of(max(code or [document["date"] for document in documents]))
     draw = random.Random(seed)
     kinds = list(w.FORMS)
-    forms = {kind: _shuffled(_forms(kind), draw) for kind in kinds}
     answers = {kind: _shuffled(_answers(kind), draw) for kind in kinds}
+    turns = [(kind, _shuffled(w.FORMS[kind] + _as_recited(kind), draw)) for kind in kinds]
+    turns += [(kind, _shuffled(_as_recited(kind), draw)) for kind in _AS_RECITED]
     tries = dict.fromkeys(kinds, _TRIES * (1 + count // len(kinds)))
     taken: set[str] = set()
     chats: list[dict[str, Any]] = []
-    while kinds and len(chats) < count:
-        for kind in list(kinds):
+    while turns and len(chats) < count:
+        for kind, forms in list(turns):
             thing = None
             while thing is None and tries[kind] and len(chats) < count:
                 tries[kind] -= 1
                 thing = _new(MAKERS[kind](material, draw), material, taken)
             if thing is None:
-                kinds.remove(kind)
+                turns = [turn for turn in turns if turn[0] != kind]
                 continue
             taken.add(plain(thing.new))
-            question, answer = _worded(thing, next(forms[kind]), next(answers[kind]), project, month, draw)
+            question, answer = _worded(thing, next(forms), next(answers[kind]), project, month, draw)
             more = {"kind": kind, "invented": thing.name}
             chats.append(record(f"unknown:{len(chats) + 1}", question, answer, "unknown", "", **more))
     return chats
@@ -77,10 +83,9 @@ def _new(thing: Thing | None, material: Material, taken: set[str]) -> Thing | No
 # --- wordings ---------------------------------------------------------------------------------------------------------
 
 
-def _forms(kind: str) -> tuple[str, ...]:
-    """The forms of a kind; those for a text to recite are the ones in which real ones are asked for, too."""
-    recited = {"file": SNAPSHOTS, "page": INSTRUCTIONS}.get(kind, ())
-    return w.FORMS[kind] + tuple(re.sub(r'"?\{(?:path|title)\}"?', "{x}", form) for form in recited)
+def _as_recited(kind: str) -> tuple[str, ...]:
+    """The forms in which real texts of a kind are asked for."""
+    return tuple(re.sub(r'"?\{(?:path|title)\}"?', "{x}", form) for form in _RECITED.get(kind, ()))
 
 
 def _answers(kind: str) -> tuple[str, ...]:

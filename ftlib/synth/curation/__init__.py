@@ -2,7 +2,7 @@
 
 schema           an item has a question and an answer (checked as it is read; here only counted)
 deixis           nothing points at a text that the reader of the question does not see
-named            the question names the project, or the page, file or pull request
+named            the question, or the one that it is another wording of, names the project, page, file or pull request
 evidence         the passage given as proof stands in the document, and so do the answer's numbers
 near-duplicates  one question is asked once, and none that is kept for 04_eval only
 judge            optional: a model finds it answerable, supported and self-contained
@@ -92,6 +92,9 @@ def curate(
     left = list(rows)
     for step, check in (("deixis", _deixis), ("named", _named), ("evidence", _evidence)):
         found = [(row, check(row, documents.get(row["document_id"]), project)) for row in left]
+        if step == "named":  # users leave the name out, and beside the pair's own question it is clear what is meant
+            named = {row["id"] for row, reason in found if not reason}
+            found = [(row, "" if row.get("of") in named else reason) for row, reason in found]
         # Who wrote a file mends the pair; what an API was paid for is looked at for itself.
         mine = {row["id"] for row, reason in found if reason and row["by"] == "file"}
         found = [(row, reason or (_WENT if row.get("of") in mine else "")) for row, reason in found]
