@@ -74,7 +74,7 @@ def test_documents_first(tmp_path):
 
 def test_file_snapshot_is_the_recipes():
     asked: Counter[str] = Counter()
-    for number in range(40):
+    for number in range(10 * len(SNAPSHOTS)):
         document = {"id": f"code:{number}", "path": "a.md", "date": "2023-12-21T10:00:00Z", "text": "```\nx\n```"}
         user, assistant = file_snapshot(document, "manage-frontend")["messages"]
         assert user["content"] == file_snapshot(document, "manage-frontend")["messages"][0]["content"]
@@ -393,7 +393,7 @@ def test_a_documents_wordings_are_all_others_once_and_the_first_one_is_the_recip
 
 
 def test_all_wordings_are_used_equally():
-    pages = [{"id": f"docs:{n}", "source": "docs", "path": "P", "title": "P", "text": "x"} for n in range(600)]
+    pages = [{"id": f"docs:{n}", "source": "docs", "path": "P", "title": "P", "text": "x"} for n in range(960)]
     chats, _ = recitations(pages, "tide", None, 0, 3)
     used = Counter((chat["id"].partition(":w")[2], chat["messages"][0]["content"]) for chat in chats)
     assert {wording for wording, _ in used} == {"", "2", "3"} and len(used) == 3 * len(INSTRUCTIONS)
@@ -425,7 +425,7 @@ def test_a_further_wording_repeats_no_question_of_another_chat_and_none_that_is_
     left, repeating = further_wordings(recited, firsts, [])
     # Two pages of one title share the wordings: each question has one answer, and the first ones keep theirs.
     assert len({chat["messages"][0]["content"] for chat in firsts + left}) == len(firsts + left) == len(INSTRUCTIONS)
-    assert repeating == 5
+    assert repeating == len(INSTRUCTIONS)
     test = {"question": left[0]["messages"][0]["content"].lower().replace('"', "")}
     assert further_wordings(recited, firsts, [test])[0] == left[1:]
     assert further_wordings(recited, [], []) == ([], 0)
