@@ -19,8 +19,8 @@ _OPENED = 0.1  # how often a sentence stands before the question
 _BACKTICKS = 0.6  # how often a name of code stands in backticks
 _RECITED = {"file": SNAPSHOTS, "page": INSTRUCTIONS}
 _AS_RECITED = ("file", "file", "file", "page")
-"""More turns for texts to recite, in the forms in which real ones are asked for: of those each has its answer by heart,
-and without some to refuse a model learns that whatever has a path is there."""
+"""More turns of each round, in the forms in which real texts are asked for: those are all recited, and a model that is
+shown few that are not there learns that whatever has a path is."""
 
 
 def unknown_chats(
@@ -33,8 +33,8 @@ def unknown_chats(
     for a name of code, an endpoint or a page that only a repository can hold; at least 4 of 5 name it.
 
     Args:
-        count: of chats, evenly over the kinds, and as many as for three kinds more in the forms by which files are
-            recited (for one, pages); fewer where the repository's names don't give so many.
+        count: of chats, evenly over the kinds, but for files and pages, which have more turns (`_AS_RECITED`); fewer
+            where the repository's names don't give so many.
         others: further names that exist, or that must not be asked for: skipped paths, questions of tests.
 
     Returns:
