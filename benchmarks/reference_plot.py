@@ -1,18 +1,18 @@
-"""The README's picture of the reference run: what each way of tuning learned and forgot, in percent.
+"""The pictures of README and docs/results.md: what each way of tuning learned and forgot, and the trials of the search.
 
-    python benchmarks/reference_plot.py [--out .github/reference.png]
+    python benchmarks/reference_plot.py        # .github/reference.png, docs/search.png
 
-From results/reference.json, reference_naive.json and reference_article.json, each of which `reference.py run` writes.
+From results/reference.json, reference_naive.json and reference_article.json, each of which `reference.py run` writes,
+and results/recipe.jsonl, of `recipe.py`.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from ftlib.plots import BASE, GREY, INK, TUNED
-from ftlib.workspace import read_json
+from ftlib.workspace import read_json, read_jsonl
 
 RESULTS = Path(__file__).parent / "results"
 ARMS = {
@@ -79,12 +79,44 @@ def draw(arms: dict[str, dict[str, Any]]) -> Any:
     return figure
 
 
+def search(trials: list[dict[str, Any]]) -> Any:
+    """Trials by what they forgot and what they learned; a trial of a later day is filled."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.6), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    days, placed = sorted({one["date"] for one in trials}), []
+    for one in trials:
+        # Of the files recited, too: what is not learned by heart is easily not forgotten.
+        x, y = (
+            one["tuned"]["general"] - one["base"]["general"],
+            (one["tuned"]["paraphrase"] + one["tuned"]["recall"]) / 2,
+        )
+        filled = one["date"] == days[-1]
+        axes.plot(x, y, "o", color=TUNED, markerfacecolor=TUNED if filled else "white")
+        crowded = any(abs(x - a) < 1 and abs(y - b) < 1 for a, b in placed)
+        placed.append((x, y))
+        offset = (6, 3 if crowded else -4)
+        axes.annotate(one["trial"], (x, y), xytext=offset, textcoords="offset points", fontsize=8, color=INK)
+    axes.axvline(-2, color=INK, linewidth=1, linestyle=":")
+    axes.axhline((60 + 90) / 2, color=INK, linewidth=1, linestyle=":")
+    axes.set_xlim(min(-30, axes.get_xlim()[0]), 8)
+    axes.set_xlabel("general items, points to the base")
+    axes.set_ylabel("search's paraphrases right and\nfiles recited, mean, %")
+    axes.set_title(f"Trials of {days[0]} (open) and {days[-1]}; dotted: the goals", loc="left", fontsize=11)
+    return figure
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / ".github" / "reference.png")
-    options = parser.parse_args()
-    draw({arm: read_json(RESULTS / name) for arm, name in FILES.items()}).savefig(options.out)
-    print(options.out)
+    home = Path(__file__).parent.parent
+    pictures = {
+        home / ".github" / "reference.png": draw({arm: read_json(RESULTS / name) for arm, name in FILES.items()}),
+        home / "docs" / "search.png": search(list(read_jsonl(RESULTS / "recipe.jsonl"))),
+    }
+    for path, figure in pictures.items():
+        figure.savefig(path)
+        print(path)
 
 
 if __name__ == "__main__":
