@@ -68,8 +68,20 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def split_settings(text: str) -> list[str]:
-    """The settings of SET, which stand apart by spaces; a {...} or [...] may hold spaces."""
-    return re.findall(r"[^\s={\[]+=(?:\{[^}]*\}|\[[^\]]*\]|\S*)|\S+", text)
+    """The settings of SET, which stand apart by spaces; what stands in brackets or quotes may hold spaces and more."""
+    found, depth, quote = [""], 0, ""
+    for before, letter in zip(f" {text}", text, strict=False):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'" and (depth or before == "="):
+            quote = letter
+        else:
+            depth += (letter in "{[(") - (letter in ")]}")
+        if letter.isspace() and not quote and depth <= 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return list(filter(None, found))
 
 
 def workspace_of(repository: str, chosen: str) -> Path:

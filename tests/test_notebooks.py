@@ -115,6 +115,14 @@ def test_settings_keep_their_types_and_quotes():
         "eval_settings": {"questions_limit": 6, "recall_items": 2},
         "empty": "",
     }
+    text = """mixture_settings={"repeats": {"page_qa": 3}, "general": "a } b"} project="Bob's boats" owner=Bob's"""
+    text += " dial=(0.5, 1)"
+    assert dict(map(run.setting, run.split_settings(text))) == {
+        "mixture_settings": {"repeats": {"page_qa": 3}, "general": "a } b"},
+        "project": "Bob's boats",
+        "owner": "Bob's",
+        "dial": (0.5, 1),
+    }
     for wrong in ("eval_settings={a:1}", "noequals", "a-b=1"):
         with pytest.raises(argparse.ArgumentTypeError):
             run.setting(wrong)
