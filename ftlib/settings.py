@@ -207,6 +207,8 @@ def check_config(config: TrainConfig) -> None:
             "backend='compiled' takes no fp16, whose gradients it would make before their loss is scaled: set "
             "backend='auto', or precision='bf16' where the card has it."
         )
+    if config.backend == "compiled" and machine.kind == "cpu" and config.precision != "fp32":
+        raise SetupError("Without a GPU backend='compiled' takes precision='fp32' only: set that, or backend='auto'.")
     if config.embedding_learning_rate < 0 or (config.embedding_learning_rate and not config.train_embeddings):
         raise SetupError(
             f"embedding_learning_rate={config.embedding_learning_rate}: it must not be negative, and is used with "

@@ -461,6 +461,7 @@ def test_fp16_arrives_in_the_trainer(models, tmp_path, monkeypatch):
         ({"embedding_learning_rate": 1e-5}, "used with train_embeddings=True only"),
         ({**EMBEDDINGS, "embedding_learning_rate": -1.0}, "must not be negative"),
         ({"precision": "fp8"}, "precision='fp8' is unknown"),
+        ({"backend": "compiled", "precision": "bf16"}, "takes precision='fp32' only"),
         ({"precision": "fp16"}, "precision='fp16' needs a GPU"),
         ({"precision": "fp16", "backend": "compiled"}, "takes no fp16"),
     ],
