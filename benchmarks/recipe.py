@@ -1,11 +1,10 @@
 """The search for the recipe: one trial is one training run on a workspace, measured on questions made for the search.
 
-    python benchmarks/recipe.py --workspace work --trial topics --out records.jsonl [--seed 0] [--set '{"train": ...}']
+    python benchmarks/recipe.py --workspace work --trial wide --out records.jsonl [--seed 0] [--set '{"train": ...}']
 
 The workspace is one of `reference.py prepare`. Several trials may run at a time on a card. What is asked here is no
 test question of 04_eval: each trained question in two wordings that no trial trains on, unknown things of a file of
-their own, all trained files of up to 500 tokens, and the general items, of which only the
-change counts.
+their own, all trained files of up to 500 tokens, and the general items, of which only the change counts.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,32 +41,13 @@ SEARCH_UNKNOWN = Path(__file__).parent / "case_study" / "search_unknown.txt"
 SEARCH_QUESTIONS = Path(__file__).parent / "case_study" / "search_questions.jsonl"
 OTHER_SNAPSHOT = "Type out {path} of {project}, all of it."
 """A file asked for as neither training nor 04_eval asks."""
+# `train` and `repeats`: beside the library's defaults for the demo model; the others: how many of the chats there are.
 START: dict[str, Any] = {
-    "train": {
-        "lora_r": 256,
-        "lora_alpha": 256,
-        "learning_rate": 5e-4,
-        "max_length": 2048,
-        "per_device_train_batch_size": 4,
-        "eval_steps": 0,
-        "save_steps": 0,
-        "adapter_scale": 1.0,
-        "hold_strength": 4.0,
-    },
-    "repeats": {
-        "code": 1,
-        "pull_request": 1,
-        "docs": 4,
-        "page_qa": 6,
-        "page_instruction": 2,
-        "file_snapshot": 3,
-        "unknown": 3,
-        "replay": 3,
-    },
+    "train": {"eval_steps": 0, "save_steps": 0},
+    "repeats": {},
     "wordings": 12,
     "paraphrases": 30,
     "unknown": 10**9,
-    "replay_tokens": 2_000_000,
     "scales": [],
 }
 TRIALS: dict[str, dict[str, Any]] = {
@@ -178,11 +158,11 @@ def run(name: str, wanted: Mapping[str, Any], folder: Path, seed: int, every: in
     machine = runtime.accelerator()
     clock = [time.perf_counter()]
     config = settings.changed(settings.default_config("demo", machine), {**wanted["train"], "seed": seed})
-    own = replay.records(Workspace(folder), config, wanted["replay_tokens"])
+    mixing = settings.default_mixture(config)
+    repeats, own_tokens = {**mixing.repeats, **wanted["repeats"]}, wanted.get("replay_tokens", mixing.replay_tokens)
+    mixing = settings.changed(mixing, {"repeats": repeats, "replay_tokens": own_tokens, "seed": seed})
+    own = replay.records(Workspace(folder), config, own_tokens)
     chats, kept_back = rows_of(folder, wanted) + own[KEPT_BACK:], own[:KEPT_BACK]
-    mixing = replace(
-        mixture.MixtureConfig(), max_length=config.max_length, loss_on="assistant", repeats=wanted["repeats"], seed=seed
-    )
     mix = mixture.build_mixture(read_jsonl(folder / "documents.jsonl"), chats, models.load_tokenizer("demo"), mixing)
     clock.append(time.perf_counter())
     model, tokenizer = train.load_model(config)
@@ -203,16 +183,16 @@ def run(name: str, wanted: Mapping[str, Any], folder: Path, seed: int, every: in
         return generation.generate(tuned, tokenizer, questions, max_new_tokens=limits, batch_size=2048)
 
     base_file = folder / "base.json"
+    mine = [row for row in rows if row["set"] in ("general", "unknown", "own")]
     if not base_file.is_file():
         with inference.arm(tuned, "base"):
-            mine = [row for row in rows if row["set"] in ("general", "unknown", "own")]
             write_json(base_file, {row["id"]: one for row, one in zip(mine, answers(mine), strict=True)})
     base = json.loads(base_file.read_text())
     found = answers(rows)
-    scores = {"1": score(rows, found, base, style)}
+    at_scales = {}
     for scale in wanted["scales"]:
         with scaled(tuned, scale):
-            scores[str(scale)] = score(rows, answers(rows), base, style)
+            at_scales[str(scale)] = score(rows, answers(rows), base, style)
     clock.append(time.perf_counter())
     kept = [
         {name: row[name] for name in ("id", "set", "question", "reference")}
@@ -220,16 +200,15 @@ def run(name: str, wanted: Mapping[str, Any], folder: Path, seed: int, every: in
         for row, answer in zip(rows, found, strict=True)
     ]
     write_jsonl(home / "answers.jsonl", kept)
-    mine = [row for row in rows if row["id"] in base]
     measured = ("seconds", "steps", "tokens", "tokens_per_second", "before", "after")
     parts = zip(("data", "train", "answers"), clock, clock[1:], strict=False)
     return {
         "trial": name,
         "seed": seed,
-        "settings": wanted,
-        "tuned": scores.pop("1"),
+        "settings": {**wanted, "train": asdict(config), "repeats": repeats, "replay_tokens": own_tokens},
+        "tuned": score(rows, found, base, style),
         "base": score(mine, [base[row["id"]] for row in mine], base, style),
-        "scaled": scores,
+        "scaled": at_scales,
         "audit": {row["source"]: row.get("tokens") for row in mix.audit},
         "train": {key: result.get(key) for key in measured},
         "seconds": {part: round(end - begin, 1) for part, begin, end in parts},

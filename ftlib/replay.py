@@ -168,6 +168,7 @@ def opening(number: int) -> str:
 
 
 def _answer_tokens(number: int) -> int:
+    """At most, of the answer to the question of that number: odd ones are about topics (`opening`)."""
     return TOPIC_TOKENS if number % 2 else ANSWER_TOKENS
 
 

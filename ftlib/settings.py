@@ -171,12 +171,13 @@ def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> d
     """
     found: dict[str, Any] = {"snapshot_tokens": default_config(model, machine).max_length}
     if model == DEMO:
-        # One more of each page and file of the sample is 5,300 tokens, an eighth of what a CPU has time for; and a
-        # document's unknown chat one more, from which it learned nothing there.
-        many = {"paraphrases": 24, "snapshot_wordings": 12, "unknown_chats": min(4 * documents, 2400)}
-        many["max_tokens"] = 8000  # five pairs with so many wordings are some 3,600
-        few = {"paraphrases": 6, "snapshot_wordings": 1, "unknown_chats": min(documents // 4, 600)}
-        found |= many if machine.kind == "cuda" else few
+        if machine.kind == "cuda":
+            found |= {"paraphrases": 24, "snapshot_wordings": 12, "unknown_chats": min(4 * documents, 2400)}
+            found["max_tokens"] = 8000  # five pairs with so many wordings are some 3,600
+        else:
+            # One more of each page and file of the sample is 5,300 tokens, an eighth of what a CPU has time for; and a
+            # document's unknown chat one more, from which it learned nothing there.
+            found |= {"paraphrases": 6, "snapshot_wordings": 1, "unknown_chats": min(documents // 4, 600)}
     return found
 
 
