@@ -109,7 +109,7 @@ def default_config(model: str, machine: runtime.Accelerator) -> TrainConfig:
             max_length=2048,
             lora_r=256,
             lora_alpha=256,
-            learning_rate=5e-4,
+            learning_rate=7e-4,
             per_device_train_batch_size=4,
             optim="adamw_torch_fused",
             precision=precision,
