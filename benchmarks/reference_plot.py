@@ -80,7 +80,8 @@ def draw(arms: dict[str, dict[str, Any]]) -> Any:
 
 
 def search(trials: list[dict[str, Any]]) -> Any:
-    """Trials by what they forgot and what they learned; a trial of a later day is filled."""
+    """Trials by what they forgot and what they learned: those of the first day are open, and those that were asked in
+    words far from the trained ones (which have `recall_other`) squares."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.6), dpi=110, layout="constrained")
@@ -93,8 +94,8 @@ def search(trials: list[dict[str, Any]]) -> Any:
             one["tuned"]["general"] - one["base"]["general"],
             (one["tuned"]["paraphrase"] + one["tuned"]["recall"]) / 2,
         )
-        filled = one["date"] == days[-1]
-        axes.plot(x, y, "o", color=TUNED, markerfacecolor=TUNED if filled else "white")
+        filled, far = one["date"] == days[-1], "recall_other" in one["tuned"]
+        axes.plot(x, y, "s" if far else "o", color=TUNED, markerfacecolor=TUNED if filled else "white")
         crowded = any(abs(x - a) < 1 and abs(y - b) < 1 for a, b in placed)
         placed.append((x, y))
         offset = (6, 3 if crowded else -4)
@@ -104,7 +105,11 @@ def search(trials: list[dict[str, Any]]) -> Any:
     axes.set_xlim(min(-30, axes.get_xlim()[0]), 8)
     axes.set_xlabel("general items, points to the base")
     axes.set_ylabel("search's paraphrases right and\nfiles recited, mean, %")
-    axes.set_title(f"Trials of {days[0]} (open) and {days[-1]}; dotted: the goals", loc="left", fontsize=11)
+    axes.set_title(
+        f"Trials of {days[0]} (open) and {days[-1]}; squares: asked in words far from the trained; dotted: the goals",
+        loc="left",
+        fontsize=9,
+    )
     return figure
 
 

@@ -31,7 +31,9 @@ from ftlib.errors import Busy, SetupError
 from ftlib.general_items import KINDS, general_items
 from ftlib.generation import answers, decode, stop_tokens
 from ftlib.metrics import repetition
+from ftlib.models import DEMO
 from ftlib.rendering import render
+from ftlib.runtime import accelerator
 from ftlib.similar import near_duplicates
 from ftlib.synth.journal import Journal
 from ftlib.workspace import Workspace
@@ -63,8 +65,11 @@ cut, and trained on without the token that ends one. What a model knows of a top
 code take longer."""
 REPETITIVE = 0.2
 """Answers with a longer loop (`metrics.repetition`) are left out."""
-ROUND, ROUND_CPU = 4096, 32
+ROUND, ROUND_CPU = 4096, 128
 """Questions that are made and answered together, on a GPU and elsewhere."""
+WRITTEN = Path(__file__).parent / "replay_demo.jsonl"
+"""The first ROUND_CPU of the embedded model, a journal as `main` writes it (fp32, two CPU cores, 2026-11-30): without a
+GPU they take it a minute, which the sample has not to spare."""
 _STRIDE = 7919
 _GIVE_UP = 4  # rounds of which nothing could be kept
 _PATIENCE = 5.0  # seconds between two looks at a file that another process writes
@@ -81,7 +86,7 @@ def records(workspace: Workspace, config: TrainConfig, tokens: int) -> list[dict
     if tokens <= 0:
         return []
     path = _path(workspace, config)
-    while (chats := _enough(path, tokens)) is None:
+    while (chats := _enough(path, tokens, config)) is None:
         _written(path, config, tokens)  # and again where another process of the run has the file just then
     return [
         {"id": f"{METHOD}:{number}", "method": METHOD, "document_id": None, "split": "train", **chat}
@@ -94,14 +99,22 @@ def _path(workspace: Workspace, config: TrainConfig) -> Path:
     return workspace.root / f"replay-{hashlib.sha256(about.encode()).hexdigest()[:8]}.jsonl"
 
 
-def _enough(path: Path, tokens: int) -> list[dict[str, Any]] | None:
+def _enough(path: Path, tokens: int, config: TrainConfig) -> list[dict[str, Any]] | None:
     """The first chats that have as many tokens; None where there are too few, or another process is at work on them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with Journal(path) as journal:
+            if "0" not in journal and _is_written(config):
+                rows = map(json.loads, WRITTEN.read_text(encoding="utf-8").splitlines())
+                journal.extend({row.pop("key"): row for row in rows})
             return chosen(journal, tokens)
     except Busy:
         return None
+
+
+def _is_written(config: TrainConfig) -> bool:
+    """Whether `WRITTEN` is of this base; with a GPU it is made anew, which takes no time there."""
+    return config.model == DEMO and config.chat_template == "own" and accelerator().kind == "cpu"
 
 
 def _written(path: Path, config: TrainConfig, tokens: int) -> None:

@@ -84,7 +84,8 @@ class TrainConfig:
     """Tokens of held-out chat, raw and general rows that such a measurement looks at, each at most; 0: all."""
     hold_strength: float = 1.0
     """On chats that the base wrote itself (method "replay"), the loss is the distance to all that the base would say,
-    KL(base || tuned), times this; 0: they are trained on as other chats, as by Unsloth and TRL in any case."""
+    KL(base || tuned), times this; 0: they are trained on as other chats, as in fp16 and by Unsloth on a GPU in
+    any case."""
     adapter_scale: float = 1.0
     """What was learned is multiplied by this at the end: below 1, less is learned and less forgotten (WiSE-FT, Wortsman
     et al. 2022, arXiv:2109.01903; there on whole weights, here on an adapter too). 1 is the recipe."""
@@ -136,6 +137,7 @@ def default_config(model: str, machine: runtime.Accelerator) -> TrainConfig:
         # and 19 at 0.8, 11 and 20 at 0.7, 7 and 20 at 0.6. So small a model forgets quickly.
         adapter_scale=0.8,
         checkpoint_layers=0,
+        hold_strength=4.0,
     )
 
 
@@ -143,8 +145,8 @@ def default_mixture(config: TrainConfig) -> MixtureConfig:
     """The article's mixture; for the embedded model, chats repeated, with loss on the answers only.
 
     On a GPU, where rows are packed, a file is seen 36 times (in twelve wordings, see `default_synth`), a pair six times
-    in each of its wordings, and the model is held to its base on chats of its own, as in the reference run of
-    docs/results.md, which had fewer wordings, more often. On a CPU there is no time for that. On the sample seven
+    in each of its wordings, and the model is held to its base on chats of its own: the reference run of
+    docs/results.md. On a CPU there is no time for that. On the sample seven
     wordings of each question, twice each, give 11 or 12 of 12 trained questions there, 5 to 8 of 12 in untrained words
     and 7 to 9 of 24 general items, for 36,000 to 40,000 tokens; one wording ten times gave 9, 1 and 9, for 31,000.
     Unknown chats are too few to be learned from: shown three times, or 150 in place of 49, they had no test question
@@ -153,7 +155,8 @@ def default_mixture(config: TrainConfig) -> MixtureConfig:
     if config.model != DEMO:
         return MixtureConfig(max_length=config.max_length)
     if not config.packing:
-        return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats={"page_qa": 2})
+        repeats = {"page_qa": 2}
+        return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats=repeats, replay_tokens=6_000)
     repeats = {"docs": 4, "page_qa": 6, "page_instruction": 2, "file_snapshot": 3, "unknown": 3, "replay": 3}
     return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats=repeats, replay_tokens=2_000_000)
 
@@ -178,6 +181,8 @@ def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> d
             # One more of each page and file of the sample is 5,300 tokens, an eighth of what a CPU has time for; and a
             # document's unknown chat one more, from which it learned nothing there.
             found |= {"paraphrases": 6, "snapshot_wordings": 1, "unknown_chats": min(documents // 4, 600)}
+            # Short sentences all of them: of the sample's chats a third, by which it unlearns to answer with code.
+            found["general_chats"] = False
     return found
 
 

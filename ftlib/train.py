@@ -94,7 +94,7 @@ def build_trainer(
     packing = config.packing and (on_gpu or path["backend"] != "unsloth") and not in_order
     sampling = "random" if packing else "group_by_length"
     dataset = Dataset.from_list(rows) if isinstance(rows, list) else rows
-    held = holding.is_held(dataset, config, path["backend"])
+    held = holding.is_held(dataset, config, path["backend"], on_gpu)
     if held:
         dataset = holding.mark(dataset)
     if config.packing and in_order and path["backend"] == "compiled":
@@ -156,6 +156,8 @@ def build_trainer(
         whole.second_rate(trainer, config)
     if path["backend"] == "compiled":
         compiled.attach(trainer, config.max_length, config.hold_strength if held else 0.0)
+    elif held:
+        holding.attach(trainer, config.hold_strength)
     elif path["backend"] == "trl" and not on_gpu:
         # TRL 1.15's own loss is a Triton kernel, which has no CPU; transformers' gives the same number. As TRL's, it
         # must run without a KV cache: with one, transformers takes packed rows for a single text.

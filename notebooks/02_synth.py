@@ -60,9 +60,8 @@ batch = False  # OpenAI's Batch API: half the price, within a day; run again lat
 judge = False  # let the model check each pair against its page, too
 dialogues = ""  # a file of your own dialogues: messages, ShareGPT or Alpaca rows
 questions = ""  # a question file in place of an API; empty: NAME.questions.jsonl beside the repository, if it is there
-general_chats = True  # add chats that have nothing to do with the project, against forgetting
 model = ""  # the model that 03_train will train, to leave out what is too long for it; empty: by this machine
-synth_settings = {}  # any other field of SynthConfig, e.g. {"paraphrases": 2, "code_questions": 2, "prices": {...}}
+synth_settings = {}  # any other field of SynthConfig, e.g. {"paraphrases": 2, "general_chats": False, "prices": {...}}
 
 # %%
 from ftlib import models, runtime, settings
@@ -89,7 +88,6 @@ config = SynthConfig(
     judge=judge,
     dialogues=dialogues,
     questions=questions,
-    general_chats=general_chats,
 )
 machine = runtime.accelerator()
 name = model or models.default_model(machine.memory_gib)

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from test_packing import CONFIG
 
-from ftlib import replay
+from ftlib import replay, sample
+from ftlib.chat import encode_chat
 from ftlib.errors import SetupError
-from ftlib.general_items import general_items
+from ftlib.general_items import KINDS, general_items
+from ftlib.inference import token_loss
 from ftlib.metrics import repetition
 from ftlib.mixture import MixtureConfig, build_mixture, split_of_chat
-from ftlib.settings import TrainConfig
+from ftlib.runtime import accelerator
+from ftlib.settings import TrainConfig, default_config, default_mixture
+from ftlib.similar import near_duplicates
 from ftlib.synth.journal import Journal
 from ftlib.training.backends import load_base
 
@@ -152,6 +156,55 @@ def test_records_are_rows_of_their_own_kind(workspace, smollm):
     assert all(row["labels"][-1] != -100 for row in rows if smollm.eos_token_id not in row["labels"])
     with pytest.raises(SetupError, match="ftlib.replay.records"):
         build_mixture([document], [chat], smollm, mixing)
+
+
+def test_without_a_gpu_the_first_of_the_embedded_model_are_there_already(workspace, monkeypatch):
+    def written(*given: object) -> None:
+        raise SetupError("It writes.")
+
+    monkeypatch.setattr(replay, "_written", written)
+    config = TrainConfig(model="demo")
+    own = replay.records(workspace, config, 6000)
+    rows = list(map(json.loads, replay.WRITTEN.read_text(encoding="utf-8").splitlines()))
+    assert [one["messages"] for one in own] == [row["messages"] for row in rows if row["tokens"]][: len(own)]
+    assert replay.records(workspace, config, 6000) == own
+    for other in (replace(config, model="owner/name"), replace(config, chat_template="mistral-reference")):
+        with pytest.raises(SetupError, match="It writes"):
+            replay.records(workspace, other, 6000)
+    (path := replay._path(workspace, config)).unlink()
+    monkeypatch.setattr(replay, "accelerator", lambda: replace(accelerator(), kind="cuda"))
+    with pytest.raises(SetupError, match="It writes"):
+        replay.records(workspace, config, 6000)
+    assert not path.read_bytes()
+
+
+def test_what_is_there_already_is_the_embedded_model_s_own(demo):
+    """Each question begins as its number has it, none is 04_eval's, and the answers are as likely as sampled ones are
+    (1.5 nats a token, ends of cut ones included): what others wrote is not."""
+    model, tokenizer = demo
+    rows = list(map(json.loads, replay.WRITTEN.read_text(encoding="utf-8").splitlines()))
+    assert [row["key"] for row in rows] == [str(number) for number in range(replay.ROUND_CPU)]
+    kept = [row for row in rows if row["tokens"]]
+    assert (
+        sum(row["tokens"] for row in kept)
+        > default_mixture(default_config("demo", replace(accelerator(), kind="cpu"))).replay_tokens
+    )
+    for row in kept:
+        question, answer = (message["content"] for message in row["messages"])
+        assert question.startswith(replay.opening(int(row["key"]))) and repetition(answer) <= replay.REPETITIVE
+        assert abs(len(tokenizer.encode(answer)) - row["tokens"]) <= 5
+    asked = [row["messages"][0]["content"] for row in kept]
+    assert not near_duplicates(asked, [item["prompt"] for item in general_items(KINDS[:3])])
+
+    pad = tokenizer.pad_token_id
+
+    def loss(chats: list[list[dict[str, str]]]) -> float:
+        return token_loss(model, [encode_chat(tokenizer, chat, "assistant") for chat in chats], pad)["loss"]
+
+    others = sample.questions("questions")
+    said = [(one["question"], one["answer"]) for one in others]
+    turns = [[{"role": "user", "content": a}, {"role": "assistant", "content": b}] for a, b in said]
+    assert loss([row["messages"] for row in kept[:24]]) < 1.7 < 2.4 < loss(turns)
 
 
 def test_another_process_s_file_is_waited_for(workspace):

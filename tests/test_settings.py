@@ -33,8 +33,10 @@ def test_the_embedded_model_is_held_to_its_base_where_there_is_a_card():
     assert mixing.replay_tokens > 0 and mixing.loss_on == "assistant" and mixing.max_length == config.max_length
     wordings = default_synth(models.DEMO, CARD, 100)["snapshot_wordings"]
     assert mixing.repeats["file_snapshot"] * wordings == 36
-    small = default_mixture(default_config(models.DEMO, CPU))
-    assert not small.replay_tokens and set(small.repeats) <= set(mixing.repeats)  # minutes on a CPU
+    on_cpu = default_config(models.DEMO, CPU)
+    small = default_mixture(on_cpu)
+    assert on_cpu.hold_strength == config.hold_strength and set(small.repeats) <= set(mixing.repeats)
+    assert 0 < small.replay_tokens < mixing.replay_tokens / 100  # minutes on a CPU
     article = default_mixture(default_config(models.RECIPE_MODEL, CARD))
     assert not article.replay_tokens and not article.repeats and article.loss_on == "all"
 

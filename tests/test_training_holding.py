@@ -1,10 +1,12 @@
 """Rows on which the model is held to its base: the loss there is KL(base || tuned), elsewhere cross-entropy."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from processes import in_a_process_of_its_own
 from test_packing import CONFIG, load_strong
 
 from ftlib.train import build_trainer, load_model, train
@@ -51,14 +53,38 @@ def test_loss_and_gradients_are_autograd_s(monkeypatch):
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("order", ["mixed", "raw_then_chat"])
 @pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])
-def test_a_packed_step_is_that_of_its_rows(config, tmp_path, order, strength):
+@pytest.mark.parametrize(
+    ("backend", "packing", "order"),
+    [("compiled", True, "mixed"), ("compiled", True, "raw_then_chat"), ("trl", True, "mixed"), ("trl", False, "mixed")],
+)
+def test_a_step_is_that_of_its_rows(config, tmp_path, backend, packing, order, strength):
+    check_step(replace(config, backend=backend, packing=packing, hold_strength=strength), tmp_path, order)
+
+
+@pytest.mark.parametrize("strength", [0.0, 2.5])
+def test_a_step_of_unsloth_without_a_gpu_is_that_of_its_rows(tiny_model, tmp_path, strength):
+    """It patches transformers for the whole process, so it runs in one of its own."""
+    code = "import sys, test_training_holding as t; t.unsloth_step(*sys.argv[1:])"
+    in_a_process_of_its_own(code, tmp_path, str(tiny_model), str(tmp_path), str(strength))
+
+
+def unsloth_step(model: str, folder: str, strength: str) -> None:
+    config = replace(
+        CONFIG, model=model, backend="unsloth", packing=False, max_length=64, hold_strength=float(strength)
+    )
+    check_step(config, Path(folder), "mixed")
+
+
+def check_step(config, folder, order):
+    """Loss and gradients of a step on all of ROWS are those of its rows one by one."""
     model, tokenizer = load_strong(config)
-    config = replace(config, hold_strength=strength, max_steps=1, packing=True, per_device_train_batch_size=1)
-    trainer = build_trainer(model, tokenizer, ROWS, config, tmp_path, order)
+    strength = config.hold_strength
+    config = replace(config, max_steps=1, per_device_train_batch_size=1 if config.packing else len(ROWS))
+    trainer = build_trainer(model, tokenizer, ROWS, config, folder, order)
     batch = next(iter(trainer.get_train_dataloader()))
     items = (batch["labels"][:, 1:] != IGNORE).sum()
+    assert items == sum(label != IGNORE for row in ROWS for label in row["labels"][1:])
     loss = trainer.compute_loss(model, dict(batch), num_items_in_batch=items)
     loss.backward()
     found = [weight.grad.clone() for weight in model.parameters() if weight.requires_grad]
@@ -81,14 +107,23 @@ def test_a_packed_step_is_that_of_its_rows(config, tmp_path, order, strength):
         assert (ours - gradient).norm() <= 1e-3 * gradient.norm() + 1e-6
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_held_rows_keep_the_base_s_distribution(config, tmp_path, method):
+@pytest.mark.parametrize(
+    ("backend", "method"), [("compiled", "lora"), ("compiled", "full"), ("trl", "lora"), ("trl", "full")]
+)
+def test_held_rows_keep_the_base_s_distribution(config, tmp_path, backend, method):
     """Trained on the same rows, the model stays nearer to its base where it is held to it."""
     held_to = torch.tensor([ROWS[1]["input_ids"]])
     distances = {}
     for strength in (0.0, 4.0):
         settings = replace(
-            config, method=method, hold_strength=strength, max_steps=12, learning_rate=1e-2, save_steps=0, lora_r=8
+            config,
+            backend=backend,
+            method=method,
+            hold_strength=strength,
+            max_steps=12,
+            learning_rate=1e-2,
+            save_steps=0,
+            lora_r=8,
         )
         model, tokenizer = load_model(settings)
         trainer = build_trainer(model, tokenizer, ROWS, settings, tmp_path / f"{strength}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftlib.training import flops
+from ftlib.training import flops, holding
 from ftlib.training.compiled import GRAPH_WEIGHTS
 from ftlib.training.cross_entropy import chunk_tokens
 
@@ -159,10 +159,10 @@ def seconds_per_token(
     Args:
         peak: the card's operations a second; context: tokens that a token attends to in the mean (flops.mean_context);
         row: tokens of a row of the batch in the mean: max_length where rows are packed.
-        held: some rows are held to the base (`holding`), which the compiled backend computes along.
+        held: some rows are held to the base (`holding`), which is computed along, where the backend can.
     """
     again = recomputed(config, shape.layers, backend)
-    _, hardware = flops.work_of(shape, config, context, again, held and backend == "compiled")
+    _, hardware = flops.work_of(shape, config, context, again, held and holding.can_hold(config, backend, on_gpu=True))
     share = SHARE[backend] * min(1.0, shape.hidden / 4096) ** 0.46
     step = config.per_device_train_batch_size * config.gradient_accumulation_steps * row
     # Its time goes with the memory's speed, which differs less between cards than the operations': the safe side.

@@ -5,7 +5,7 @@ whole vocabulary (learning without forgetting, Li and Hoiem 2016, arXiv:1606.092
 token says as much as many sampled ones, so few chats do, and what they happen to say need not be learnt by heart.
 
 The base is the model with its adapter off: it is computed along, without gradients. That is some two fifths more work
-with LoRA, a third where all weights are trained.
+with LoRA, a third where all weights are trained; where rows are not packed, for the rows in question alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ftlib.chunking import IGNORE
+from ftlib.training.cross_entropy import Hold, linear_cross_entropy
 
 if TYPE_CHECKING:
     from ftlib.settings import TrainConfig
@@ -29,9 +30,18 @@ def any_held(rows: Any) -> bool:
     return "source" in rows.column_names and SOURCE in set(rows["source"])
 
 
-def is_held(rows: Any, config: TrainConfig, backend: str) -> bool:
-    """Whether a run of these settings holds any of the rows to its base: the compiled backend alone can."""
-    return bool(config.hold_strength) and backend == "compiled" and any_held(rows)
+def can_hold(config: TrainConfig, backend: str, on_gpu: bool) -> bool:
+    """Whether a run can hold rows to its base.
+
+    On a GPU Unsloth has a forward and a loss of its own, which nobody has held to anything here; in fp16 the gradients,
+    which are made along with the loss, would be so before it is scaled.
+    """
+    return config.precision != "fp16" and (backend != "unsloth" or not on_gpu)
+
+
+def is_held(rows: Any, config: TrainConfig, backend: str, on_gpu: bool) -> bool:
+    """Whether a run of these settings holds any of the rows to its base."""
+    return bool(config.hold_strength) and can_hold(config, backend, on_gpu) and any_held(rows)
 
 
 def mark(rows: Any) -> Any:
@@ -72,3 +82,57 @@ def base_context(model: Any) -> Callable[[], Any]:
                 module._disable_adapters = False
 
     return base
+
+
+def attach(trainer: Any, strength: float) -> None:
+    """Have a trainer of plain batches hold marked labels to the base (for compiled ones: `compiled.attach`).
+
+    The loss is taken through the model's forward, as DDP needs it.
+    """
+    causal, base = trainer.model.get_base_model(), base_context(trainer.model)
+    usual = causal.forward
+
+    def forward(*args: Any, items: Any = None, **inputs: Any) -> Any:
+        return usual(*args, **inputs) if items is None else {"loss": held_loss(causal, base, inputs, items, strength)}
+
+    def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
+        items = more.get("num_items_in_batch")
+        if items is None:
+            items = (inputs["labels"][:, 1:] != IGNORE).sum()
+        loss = model(**inputs, items=items)["loss"]
+        # DDP takes the mean of the gradients; `items` counts the labels of all processes.
+        return loss * trainer.accelerator.num_processes
+
+    causal.forward, trainer.compute_loss = forward, compute_loss
+
+
+def held_loss(causal: Any, base: Callable[[], Any], inputs: dict[str, Any], items: Any, strength: float) -> Any:
+    """Sum of a batch's losses over `items`, the number of labels of the whole step.
+
+    Args:
+        base: `base_context` of the model.
+        inputs: input_ids, labels (marked), and what else a forward takes, each [rows, tokens].
+    """
+    import torch
+
+    labels = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORE)
+    names = ("input_ids", "attention_mask", "position_ids")
+    read = {name: inputs[name] for name in names if inputs.get(name) is not None}
+    counted = labels != IGNORE
+    following = labels[counted]
+    marked = following >= HELD
+    held = None
+    if marked.any():
+        rows = (labels >= HELD).any(1)
+        with torch.no_grad(), base():
+            found = causal.model(**{name: value[rows] for name, value in read.items()}, use_cache=False)
+            base_head = causal.lm_head.weight
+            # Of other rows there is nothing to know: their tokens are not held.
+            of_base = found.last_hidden_state.new_zeros((*labels.shape, found.last_hidden_state.shape[-1]))
+            of_base[rows] = found.last_hidden_state
+        held = Hold(of_base[counted], base_head, marked, strength)
+    hidden = causal.model(**read, use_cache=False).last_hidden_state[counted]
+    weight = torch.tensor(1.0, device=hidden.device) / max(items, 1)
+    return linear_cross_entropy(
+        hidden, causal.lm_head.weight, torch.where(marked, following - HELD, following), weight, held
+    )

@@ -63,7 +63,7 @@ def card_share(model: Any, config: TrainConfig, rows: Any, tokens_per_second: fl
     shape = flops.shape_of(model.config)
     context = flops.mean_context(lengths(rows))
     again = recomputed(config, shape.layers, model.ftlib_path["backend"])
-    held = holding.is_held(rows, config, model.ftlib_path["backend"])
+    held = holding.is_held(rows, config, model.ftlib_path["backend"], machine.kind == "cuda")
     works = flops.work_of(shape, config, context, again, held)
     return {
         name: round(tokens_per_second * work / peak, 4)
