@@ -20,7 +20,7 @@
 #
 # | reads | writes | time |
 # | --- | --- | --- |
-# | `documents.jsonl`, `chats.jsonl` | `runs/<name>/`: adapter, settings, audit, losses; `sweeps/<name>/` | 1.3 minutes a million tokens on an H100 (measured), about 4 on an A100 40 GB (estimate); 3 minutes for the sample on 2 CPU cores |
+# | `documents.jsonl`, `chats.jsonl` | `runs/<name>/`: adapter, settings, audit, losses; `sweeps/<name>/` | 1.3 minutes a million tokens on an H100 (measured), about 4 on an A100 40 GB (estimate); 4 minutes for the sample on 2 CPU cores |
 #
 # LoRA on all seven projections. On a GPU with room: Mistral 7B Instruct v0.2, 8,192 tokens, r = 512, by compiled blocks
 # or Unsloth, whichever is faster there. Elsewhere: the embedded SmolLM2-135M, which shows the steps on the sample and is
@@ -125,7 +125,7 @@ print(f"{machine.name}: {config.model}, {trained}, {config.max_length:,} tokens,
 # %% [markdown]
 # ## General chats by the base itself (where `replay_tokens` of the mixture is set)
 # Against forgetting: the base asks and answers itself, in a process of its own, and is held to that in training. They are
-# kept for all runs of the same model.
+# kept for all runs of the same model. Without a GPU the embedded model's come along.
 
 # %%
 from ftlib import replay

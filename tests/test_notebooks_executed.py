@@ -40,9 +40,10 @@ def test_the_notebooks_run_and_the_tuned_model_has_learned(finished):
     assert right["trained"][1] >= sets["trained"]["n"] / 2
     assert right["paraphrases"][1] >= sets["paraphrases"]["n"] / 4  # with one wording of each question it was 1 of 12
     assert results["verdict"]["checks"][0]["result"] == "PASS"
-    # Greedy answers of so small a model differ between kinds of CPU: 9 of 24 where this was written, base 12.
+    # Greedy answers of so small a model differ between kinds of CPU: 10 of 24 where this was written, base 12; 7 where
+    # it was not held to its base.
     assert right["general"][0] >= 9
-    assert right["general"][1] >= right["general"][0] - 6
+    assert right["general"][1] >= right["general"][0] - 4
     assert results["noise"]["differ"] == 0  # in fp32 an answer does not depend on its batch
     for kind in ("chat", "raw"):
         assert results["loss"][kind]["tuned"]["loss"] < results["loss"][kind]["base"]["loss"]

@@ -20,6 +20,8 @@ ROWS: list[dict[str, Any]] = [
     {"input_ids": [9, 30, 31, 32, 33, 34], "labels": [IGNORE, IGNORE, 31, 32, 33, 34], "source": "replay"},
     {"input_ids": [9, 40, 41, 42], "labels": [9, 40, 41, 42], "source": "code"},
     {"input_ids": [9, 50, 51], "labels": [IGNORE, IGNORE, 51], "source": "general"},
+    {"input_ids": [9, 60, 61, 62, 63, 64, 65], "labels": [9, 60, 61, 62, 63, 64, 65], "source": "wiki"},
+    {"input_ids": [9, 70, 71], "labels": [IGNORE, 70, 71], "source": "replay"},
 ]
 
 
@@ -161,3 +163,23 @@ def test_the_adapter_is_on_again_behind_the_base(config):
             inside = model(input_ids=ids).logits
             raise ZeroDivisionError
         assert torch.equal(inside, off) and torch.equal(model(input_ids=ids).logits, on) and not torch.equal(on, off)
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "on_gpu", "can"),
+    [
+        ("compiled", "bf16", True, True),
+        ("trl", "bf16", True, True),
+        ("unsloth", "bf16", True, False),
+        ("unsloth", "bf16", False, True),
+        ("trl", "fp16", True, False),
+        ("trl", "fp32", False, True),
+    ],
+)
+def test_where_rows_are_held(backend, precision, on_gpu, can):
+    from datasets import Dataset
+
+    config, rows = replace(CONFIG, precision=precision), Dataset.from_list(ROWS)
+    assert holding.is_held(rows, config, backend, on_gpu) == can
+    assert not holding.is_held(rows, replace(config, hold_strength=0.0), backend, on_gpu)
+    assert not holding.is_held(rows.select([0, 2]), config, backend, on_gpu)
