@@ -146,10 +146,10 @@ def default_mixture(config: TrainConfig) -> MixtureConfig:
 
     On a GPU, where rows are packed, a file is seen 36 times (in twelve wordings, see `default_synth`), a pair six times
     in each of its wordings, and the model is held to its base on chats of its own: the reference run of
-    docs/results.md. On a CPU it is held to it, too, on 6,000 tokens of them. There, on the sample, seven wordings of each
-    question, twice each, give 12 of 12 trained questions, 7 of 12 in untrained words and 10 of 24 general items (base 12),
-    for 41,000 tokens; without being held 7 of 24. Unknown chats are too few to be learned from: shown three times, or 150
-    in place of 49, they had no test question admitted either (benchmarks/results/sample_settings.json).
+    docs/results.md. On a CPU it is held to it, too, on 6,000 tokens of them. There, on the sample, seven wordings of
+    each question, twice each, give 12 of 12 trained questions, 7 of 12 in untrained words and 10 of 24 general items
+    (base 12), for 41,000 tokens; without being held 7 of 24. Unknown chats are too few to be learned from: shown three
+    times, or 150 in place of 49, they had no test question admitted either (benchmarks/results/sample_settings.json).
     """
     if config.model != DEMO:
         return MixtureConfig(max_length=config.max_length)
