@@ -201,10 +201,10 @@ def test_what_is_there_already_is_the_embedded_model_s_own(demo):
     def loss(chats: list[list[dict[str, str]]]) -> float:
         return token_loss(model, [encode_chat(tokenizer, chat, "assistant") for chat in chats], pad)["loss"]
 
-    others = sample.questions("questions")
+    others = sample.questions("questions")[:8]
     said = [(one["question"], one["answer"]) for one in others]
     turns = [[{"role": "user", "content": a}, {"role": "assistant", "content": b}] for a, b in said]
-    assert loss([row["messages"] for row in kept[:24]]) < 1.7 < 2.4 < loss(turns)
+    assert loss([row["messages"] for row in kept[:8]]) < 1.7 < 2.4 < loss(turns)
 
 
 def test_another_process_s_file_is_waited_for(workspace):

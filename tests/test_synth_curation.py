@@ -182,6 +182,13 @@ def test_a_passage_may_end_inside_a_word_where_it_was_cut():
     assert not has_evidence("master publishes the tables onc", text) and not has_evidence("tables onc...", text)
 
 
+def test_a_name_behind_a_negation_and_an_article_is_the_page_s_own():
+    """Capital in the page, too: the passage does not begin a sentence where the page went on with one."""
+    page = "Brindle is not a Harbour, and it is never restarted by hand. Never restart the ferry at night."
+    assert has_evidence("Harbour", page) and has_evidence("Harbour, and it is never restarted", page)
+    assert not has_evidence("Restart the ferry at night", page)
+
+
 # --- properties -------------------------------------------------------------------------------------------------------
 
 WORDS = st.text("abcdefgXYZäß日本", min_size=1, max_size=8) | st.sampled_from(["not", "8080", "1.2.3", "a_b", "C++"])

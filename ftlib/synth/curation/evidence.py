@@ -91,7 +91,9 @@ def _turned(piece: str, passage: str, page: str, text: str) -> bool:
     }
     if not (first := re.search(r"[^\W_]+", piece)) or not first[0][0].isupper() or not before <= _FIXED:
         return False
-    return not re.search(rf"\b(?i:{'|'.join(before)})[\W_]+{first[0]}(?!\w)", text.replace("'", ""))
+    return not re.search(
+        rf"\b(?i:{'|'.join(before)})[\W_]+(?i:(?:an?|the)[\W_]+)*{first[0]}(?!\w)", text.replace("'", "")
+    )
 
 
 def _misspelt(words: list[str], page: str, names: frozenset[str]) -> bool:
