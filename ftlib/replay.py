@@ -67,7 +67,7 @@ REPETITIVE = 0.2
 """Answers with a longer loop (`metrics.repetition`) are left out."""
 ROUND, ROUND_CPU = 4096, 128
 """Questions that are made and answered together, on a GPU and elsewhere."""
-WRITTEN = Path(__file__).parent / "replay_demo.jsonl"
+OF_DEMO = Path(__file__).parent / "replay_demo.jsonl"
 """The first ROUND_CPU of the embedded model, a journal as `main` writes it (fp32, two CPU cores, 2026-11-30): without a
 GPU they take it a minute, which the sample has not to spare."""
 _STRIDE = 7919
@@ -104,16 +104,16 @@ def _enough(path: Path, tokens: int, config: TrainConfig) -> list[dict[str, Any]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with Journal(path) as journal:
-            if "0" not in journal and _is_written(config):
-                rows = map(json.loads, WRITTEN.read_text(encoding="utf-8").splitlines())
+            if "0" not in journal and _is_of_demo(config):
+                rows = map(json.loads, OF_DEMO.read_text(encoding="utf-8").splitlines())
                 journal.extend({row.pop("key"): row for row in rows})
             return chosen(journal, tokens)
     except Busy:
         return None
 
 
-def _is_written(config: TrainConfig) -> bool:
-    """Whether `WRITTEN` is of this base; with a GPU it is made anew, which takes no time there."""
+def _is_of_demo(config: TrainConfig) -> bool:
+    """Whether `OF_DEMO` is of this base; with a GPU it is made anew, which takes no time there."""
     return config.model == DEMO and config.chat_template == "own" and accelerator().kind == "cpu"
 
 

@@ -153,11 +153,11 @@ def default_mixture(config: TrainConfig) -> MixtureConfig:
     """
     if config.model != DEMO:
         return MixtureConfig(max_length=config.max_length)
-    if not config.packing:
-        repeats = {"page_qa": 2}
-        return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats=repeats, replay_tokens=6_000)
-    repeats = {"docs": 4, "page_qa": 6, "page_instruction": 2, "file_snapshot": 3, "unknown": 3, "replay": 3}
-    return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats=repeats, replay_tokens=2_000_000)
+    repeats, own = {"page_qa": 2}, 6_000
+    if config.packing:
+        repeats = {"docs": 4, "page_qa": 6, "page_instruction": 2, "file_snapshot": 3, "unknown": 3, "replay": 3}
+        own = 2_000_000
+    return MixtureConfig(max_length=config.max_length, loss_on="assistant", repeats=repeats, replay_tokens=own)
 
 
 def default_synth(model: str, machine: runtime.Accelerator, documents: int) -> dict[str, Any]:

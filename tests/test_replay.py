@@ -165,7 +165,7 @@ def test_without_a_gpu_the_first_of_the_embedded_model_are_there_already(workspa
     monkeypatch.setattr(replay, "_written", written)
     config = TrainConfig(model="demo")
     own = replay.records(workspace, config, 6000)
-    rows = list(map(json.loads, replay.WRITTEN.read_text(encoding="utf-8").splitlines()))
+    rows = list(map(json.loads, replay.OF_DEMO.read_text(encoding="utf-8").splitlines()))
     assert [one["messages"] for one in own] == [row["messages"] for row in rows if row["tokens"]][: len(own)]
     assert replay.records(workspace, config, 6000) == own
     for other in (replace(config, model="owner/name"), replace(config, chat_template="mistral-reference")):
@@ -182,7 +182,7 @@ def test_what_is_there_already_is_the_embedded_model_s_own(demo):
     """Each question begins as its number has it, none is 04_eval's, and the answers are as likely as sampled ones are
     (1.5 nats a token, ends of cut ones included): what others wrote is not."""
     model, tokenizer = demo
-    rows = list(map(json.loads, replay.WRITTEN.read_text(encoding="utf-8").splitlines()))
+    rows = list(map(json.loads, replay.OF_DEMO.read_text(encoding="utf-8").splitlines()))
     assert [row["key"] for row in rows] == [str(number) for number in range(replay.ROUND_CPU)]
     kept = [row for row in rows if row["tokens"]]
     assert (

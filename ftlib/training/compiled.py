@@ -15,7 +15,7 @@ from typing import Any
 from ftlib import runtime
 from ftlib.training import attention, lora
 from ftlib.training.batches import IGNORE, fixed_shape
-from ftlib.training.cross_entropy import Hold, linear_cross_entropy
+from ftlib.training.cross_entropy import Hold, from_forward, linear_cross_entropy
 from ftlib.training.holding import HELD, base_context
 
 # What is known to be: embedding, layers of causal attention over all earlier tokens, norm, linear head; no more.
@@ -138,17 +138,7 @@ def attach(trainer: Any, length: int, strength: float = 0.0) -> None:
     trainer.data_collator = partial(
         fixed_shape, length=length, rows=rows, pad_token_id=padding, causal_where_possible=not graph
     )
-
-    def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
-        items = more.get("num_items_in_batch")
-        if items is None:
-            items = (inputs["labels"][:, 1:] != IGNORE).sum()
-        # A batch of padding alone must give 0 and not 0 / 0.
-        loss = model(**inputs, items=items.clamp(min=1))["loss"]
-        # DDP takes the mean of the gradients; `items` counts the labels of all processes.
-        return loss * trainer.accelerator.num_processes
-
-    trainer.compute_loss = compute_loss
+    from_forward(trainer)
     _spare_the_host(trainer)
     if graph:
         graph_steps(trainer)

@@ -135,3 +135,21 @@ def linear_cross_entropy(hidden: Any, head: Any, labels: Any, weight: Any, hold:
     import torch
 
     return _function().apply(hidden, head, labels, weight, torch.is_grad_enabled(), hold)
+
+
+def from_forward(trainer: Any) -> None:
+    """Have a trainer take its loss from the model's forward, which gets `items`, the number of labels of the step.
+
+    DDP sees no other call than the forward's.
+    """
+
+    def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
+        items = more.get("num_items_in_batch")
+        if items is None:
+            items = (inputs["labels"][:, 1:] != IGNORE).sum()
+        # A batch of padding alone must give 0 and not 0 / 0.
+        loss = model(**inputs, items=items.clamp(min=1))["loss"]
+        # DDP takes the mean of the gradients; `items` counts the labels of all processes.
+        return loss * trainer.accelerator.num_processes
+
+    trainer.compute_loss = compute_loss

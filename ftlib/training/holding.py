@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ftlib.chunking import IGNORE
-from ftlib.training.cross_entropy import Hold, linear_cross_entropy
+from ftlib.training.cross_entropy import Hold, from_forward, linear_cross_entropy
 
 if TYPE_CHECKING:
     from ftlib.settings import TrainConfig
@@ -85,25 +85,15 @@ def base_context(model: Any) -> Callable[[], Any]:
 
 
 def attach(trainer: Any, strength: float) -> None:
-    """Have a trainer of plain batches hold marked labels to the base (for compiled ones: `compiled.attach`).
-
-    The loss is taken through the model's forward, as DDP needs it.
-    """
+    """Have a trainer of plain batches hold marked labels to the base (for compiled ones: `compiled.attach`)."""
     causal, base = trainer.model.get_base_model(), base_context(trainer.model)
     usual = causal.forward
 
     def forward(*args: Any, items: Any = None, **inputs: Any) -> Any:
         return usual(*args, **inputs) if items is None else {"loss": held_loss(causal, base, inputs, items, strength)}
 
-    def compute_loss(model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
-        items = more.get("num_items_in_batch")
-        if items is None:
-            items = (inputs["labels"][:, 1:] != IGNORE).sum()
-        loss = model(**inputs, items=items)["loss"]
-        # DDP takes the mean of the gradients; `items` counts the labels of all processes.
-        return loss * trainer.accelerator.num_processes
-
-    causal.forward, trainer.compute_loss = forward, compute_loss
+    causal.forward = forward
+    from_forward(trainer)
 
 
 def held_loss(causal: Any, base: Callable[[], Any], inputs: dict[str, Any], items: Any, strength: float) -> Any:
@@ -132,7 +122,5 @@ def held_loss(causal: Any, base: Callable[[], Any], inputs: dict[str, Any], item
             of_base[rows] = found.last_hidden_state
         held = Hold(of_base[counted], base_head, marked, strength)
     hidden = causal.model(**read, use_cache=False).last_hidden_state[counted]
-    weight = torch.tensor(1.0, device=hidden.device) / max(items, 1)
-    return linear_cross_entropy(
-        hidden, causal.lm_head.weight, torch.where(marked, following - HELD, following), weight, held
-    )
+    following = torch.where(marked, following - HELD, following)
+    return linear_cross_entropy(hidden, causal.lm_head.weight, following, 1.0 / items, held)
